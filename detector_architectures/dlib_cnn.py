@@ -1,0 +1,45 @@
+"""`dlib`: the max-margin CNN detector with 68 landmarks, precise and slow (seconds a photo on a CPU).
+
+King: "Max-Margin Object Detection", 2015; Kazemi, Sullivan: "One Millisecond Face Alignment with an
+Ensemble of Regression Trees", CVPR 2014. Install: pip install dlib-bin face_recognition_models
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import dlib
+import numpy as np
+
+from . import Face
+
+SIZE = 640  # pixels on the long side of the searched image; the detector sees faces from about 40 pixels on
+
+
+class DlibCNN:
+    """mmod face boxes, then 68 landmarks, of which the eyes, nose tip and mouth corners are kept."""
+
+    name = "dlib"
+
+    def __init__(self):
+        # The package imports pkg_resources, which new environments lack: take only its files.
+        spec = find_spec("face_recognition_models")
+        if spec is None:
+            raise ModuleNotFoundError("no landmark model", name="face_recognition_models")
+        models = Path(spec.origin).parent / "models"
+        self._detect = dlib.cnn_face_detection_model_v1(str(models / "mmod_human_face_detector.dat"))
+        self._landmarks = dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        scale = min(1.0, SIZE / max(image.shape[:2]))
+        if scale < 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        faces = []
+        for found in self._detect(np.ascontiguousarray(image), 0):
+            box = found.rect
+            shape = self._landmarks(image, box)
+            points = np.float32([(shape.part(i).x, shape.part(i).y) for i in range(68)])
+            five = np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
+            xywh = [v / scale for v in (box.left(), box.top(), box.width(), box.height())]
+            faces.append(Face(tuple(xywh), min(1.0, found.confidence), self.name, five / scale))
+        return faces

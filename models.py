@@ -1,0 +1,175 @@
+"""What looks at the faces: GlassesCNN, a network of 95,000 parameters, and how its weights are kept.
+
+    from models import GlassesCNN, load_classifier
+    logits = GlassesCNN()(faces)                        # (B, 3, 64, 96) in 0..1 -> (B, 3)
+    probabilities = load_classifier()(crops)            # (N, 64, 96, 3) uint8 -> (N, 3)
+
+Weights are stored as 8-bit integers, one scale for each output channel, with batch normalisation folded
+into the convolutions: a quarter of the bytes of float32, at no loss that we could measure.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline import CROP_SIZE, KINDS, WEIGHTS
+
+EPSILON = 1e-4  # added to the variance of a crop: a black one stays finite
+
+
+class ConvBlock(nn.Sequential):
+    """3x3 convolution, batch normalisation, ReLU; stride 2 halves height and width."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1):
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+        )
+
+
+class GlassesCNN(nn.Module):
+    """Six 3x3 convolutions and a linear layer over what remains of the crop's plan.
+
+    The face arrives aligned, so *where* a feature is says as much as that it is there: the last layer sees
+    a 4x6 map instead of its mean. widths: channels of the six convolutions.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (24, 32, 32, 64, 64, 32), dropout: float = 0.2):
+        super().__init__()
+        a, b, c, d, e, f = widths
+        self.widths = tuple(widths)
+        self.features = nn.Sequential(
+            ConvBlock(3, a, stride=2),  # (B, 3, 64, 96) -> (B, 24, 32, 48)
+            ConvBlock(a, b, stride=2),  # -> (B, 32, 16, 24)
+            ConvBlock(b, c),
+            ConvBlock(c, d, stride=2),  # -> (B, 64, 8, 12)
+            ConvBlock(d, e),
+            ConvBlock(e, f, stride=2),  # -> (B, 32, 4, 6)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(f * (CROP_SIZE[1] // 16) * (CROP_SIZE[0] // 16), len(KINDS))
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """faces: (B, 3, 64, 96) RGB in 0..1, eyes as `pipeline.align_face` places them -> (B, 3) logits."""
+        # Each crop at mean 0 and deviation 1: light and contrast are the camera's, not the face's.
+        variance, mean = torch.var_mean(faces, dim=(1, 2, 3), keepdim=True, correction=0)
+        x = (faces - mean) * torch.rsqrt(variance + EPSILON)
+        x = self.features(x)
+        return self.classifier(self.dropout(x.flatten(1)))
+
+
+MODELS = {"GlassesCNN": GlassesCNN}
+
+
+def fold_batch_norm(model: nn.Module) -> nn.Module:
+    """A copy for inference: each BatchNorm2d that follows a Conv2d in an nn.Sequential goes into its weights."""
+    import copy
+
+    model = copy.deepcopy(model).eval()
+    for block in model.modules():
+        if isinstance(block, nn.Sequential) and len(block) > 1 and isinstance(block[1], nn.BatchNorm2d):
+            block[0], block[1] = nn.utils.fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
+    return model
+
+
+def _quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(out, ...) float32 -> int8 of the same shape, and the float16 scale of each output channel."""
+    scale = weight.flatten(1).abs().amax(1).clamp(min=1e-8) / 127
+    scale = scale.half().float().clamp(min=6e-8)
+    shape = (-1,) + (1,) * (weight.dim() - 1)
+    return (weight / scale.view(shape)).round().clamp(-127, 127).to(torch.int8), scale.half()
+
+
+def save_weights(model: GlassesCNN, path: str | os.PathLike, **metadata) -> None:
+    """Write `model` as int8 safetensors; metadata (temperature, threshold, ...) goes into the header as JSON.
+
+    The file appears whole or not at all.
+    """
+    tensors = {}
+    for name, value in fold_batch_norm(model).state_dict().items():
+        if value.dim() > 1:
+            tensors[name], tensors[f"{name}.scale"] = _quantize(value.float().cpu())
+        else:
+            tensors[name] = value.half().cpu()
+    header = {"architecture": type(model).__name__, "widths": model.widths, "kinds": KINDS, **metadata}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    save_file(tensors, partial, metadata={key: json.dumps(value) for key, value in header.items()})
+    os.replace(partial, path)
+
+
+def load_weights(path: str | os.PathLike) -> tuple[GlassesCNN, dict]:
+    """Read what `save_weights` wrote: the network in float32 for inference, and the metadata.
+
+    Raises FileNotFoundError, or ValueError with one line for a file that is not such weights.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            stored = {name: file.get_tensor(name) for name in file.keys()}
+        model = fold_batch_norm(MODELS[header["architecture"]](tuple(header["widths"])))
+        state = {}
+        for name, value in stored.items():
+            if not name.endswith(".scale"):
+                scale = stored.get(f"{name}.scale")
+                value = value.float()
+                state[name] = value if scale is None else value * scale.float().view(-1, *[1] * (value.dim() - 1))
+        model.load_state_dict(state)
+    except (SafetensorError, KeyError, RuntimeError, json.JSONDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} does not hold weights of this project: {reason}") from error
+    return model.eval(), header
+
+
+class Classifier:
+    """Crops in, calibrated probabilities out. threshold: the P(glasses) from which to say "glasses"."""
+
+    def __init__(self, model: nn.Module, temperature: float = 1.0, threshold: float = 0.5, device: str = "cpu"):
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.temperature, self.threshold = float(temperature), float(threshold)
+
+    @torch.inference_mode()
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """crops: (N, 64, 96, 3) uint8 RGB -> (N, 3) float32, P(none), P(eyeglasses), P(sunglasses)."""
+        faces = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).contiguous()  # (N, 3, 64, 96)
+        logits = self.model(faces.float() / 255)
+        return F.softmax(logits / self.temperature, dim=1).cpu().numpy()
+
+
+def pick_device(name: str = "auto") -> str:
+    """ "auto" -> "cuda", "mps" or "cpu", the fastest there is; any other name is returned as it is.
+
+    Raises ValueError where torch cannot use the named device here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return name
+
+
+def load_classifier(model: str | os.PathLike = "glasses", device: str = "auto") -> Classifier:
+    """The classifier from a name in `weights/` ("glasses") or from a `.safetensors` file.
+
+    Raises FileNotFoundError, or ValueError with one line for a damaged file or an unusable device.
+    """
+    path = Path(model) if Path(model).suffix == ".safetensors" else WEIGHTS / f"{model}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))) or "none"
+        raise FileNotFoundError(f"no weights at {path}: give a .safetensors file or one of: {known}")
+    network, header = load_weights(path)
+    return Classifier(network, header.get("temperature", 1.0), header.get("threshold", 0.5), pick_device(device))

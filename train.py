@@ -1,0 +1,400 @@
+"""How does the network learn?  Joint training over several sources of faces; also a command.
+
+    python train.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH
+                    [--epochs 60] [--seed 0] [--device auto] [--out runs/glasses] [--resume]
+    torchrun --nproc_per_node 4 train.py --data ...          # one process a GPU
+
+CelebA keeps its official partition; of the other sources given with --data, one identity in five (or, where
+there are none, one face in five) validates. Sources given with --validate are never trained on. In --out:
+
+    glasses.safetensors   the best epoch's averaged weights, calibrated: what predict.py reads
+    checkpoint.pt         all that --resume needs, written after each epoch
+    log.csv, curve.png    loss and accuracy of each source, epoch by epoch
+"""
+
+import argparse
+import csv
+import itertools
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from data_load import (
+    KNOWN,
+    SOURCES,
+    CachedFaces,
+    CelebA,
+    DataError,
+    FaceDataset,
+    Label,
+    eval_transform,
+    find_dataset,
+    split,
+    train_transform,
+)
+from detector_architectures import load_detector
+from models import GlassesCNN, pick_device, save_weights
+
+VALIDATION_SHARE = 0.2
+SPLIT_SEED = 0  # of the data, not of the training: every model is validated on the same faces
+
+
+def glasses_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of (B, 3) logits and (B,) labels of `Label`: a mean, in nats.
+
+    A face labelled GLASSES, kind unknown, is right with either kind: its probability is their sum.
+    smoothing: the share of the faces whose label, glasses or none, is taken to be a coin's.
+    """
+    log_p = F.log_softmax(logits, dim=1)  # (B, 3)
+    log_glasses = log_p[:, 1:].logsumexp(1)  # (B,)
+    log_p = torch.cat([log_p, log_glasses[:, None]], dim=1)  # (B, 4), in the order of Label
+    hit = log_p.gather(1, labels[:, None]).squeeze(1)
+    coin = (log_p[:, 0] + log_glasses) / 2
+    return -((1 - smoothing) * hit + smoothing * coin).mean()
+
+
+def load_sources(
+    train: dict[str, str], validate: dict[str, str], corrections: dict[str, int] | None = None
+) -> tuple[dict[str, FaceDataset], dict[str, FaceDataset]]:
+    """Open and split the sources: name -> path for those that train, and for those that only validate.
+
+    An empty path is searched for by `find_dataset`. Returns the training parts and the validation parts.
+    """
+    parts: tuple[dict, dict] = {}, {}
+    for (name, path), only_validate in [(s, False) for s in train.items()] + [(s, True) for s in validate.items()]:
+        cls = SOURCES[name]
+        root = find_dataset(name, path or None) if name in KNOWN else Path(path)
+        if only_validate:
+            parts[1][name] = cls(root)
+        elif cls is CelebA:
+            parts[0][name], parts[1][name] = (cls(root, split=part) for part in ("train", "validation"))
+        else:
+            parts[0][name], parts[1][name] = split(cls(root), (1 - VALIDATION_SHARE, VALIDATION_SHARE), SPLIT_SEED)
+    for part in parts:
+        for name in part:
+            part[name] = part[name].relabel(corrections or {})
+    return parts
+
+
+def read_corrections(path: str | os.PathLike) -> dict[str, int]:
+    """A CSV of `file`, `kind` -> file name to int of `Label`. Raises DataError for an unknown kind."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return {row["file"]: int(Label[row["kind"].upper()]) for row in rows}
+    except KeyError as error:
+        raise DataError(f"{path}: no such column or kind: {error}") from error
+
+
+class FaceBatches(Dataset):
+    """Crops of several sources as one; an item is a whole batch, augmented: (seed, indices) -> faces, labels."""
+
+    def __init__(self, sources: Sequence[CachedFaces], transform: nn.Module):
+        self.sources, self.transform = list(sources), transform
+        self.starts = np.cumsum([0] + [len(source) for source in sources])
+
+    def __getitem__(self, item: tuple[int, np.ndarray]) -> tuple[Tensor, Tensor]:
+        seed, indices = item
+        faces, labels = zip(*(self._face(i) for i in indices), strict=True)
+        with torch.random.fork_rng(devices=[]):  # the batch depends on its seed alone, not on who makes it
+            torch.manual_seed(seed)
+            return self.transform(torch.stack(faces)), torch.stack(labels)
+
+    def _face(self, index: int) -> tuple[Tensor, Tensor]:
+        source = int(np.searchsorted(self.starts, index, side="right")) - 1
+        return self.sources[source][index - self.starts[source]]
+
+
+class BalancedBatches:
+    """Yields (seed, indices) for `FaceBatches`: every source by its weight, in it both classes alike.
+
+    A source weighs as the square root of its size, so that a small one is seen often but not by heart.
+    With `world` processes each takes its share of every batch.
+    """
+
+    def __init__(self, labels: Sequence[np.ndarray], batch: int, rank: int = 0, world: int = 1):
+        glasses = [of_source != Label.NONE for of_source in labels]
+        weights = [
+            np.sqrt(len(mask)) * np.where(mask, 0.5 / max(1, mask.sum()), 0.5 / max(1, (~mask).sum()))
+            for mask in glasses
+        ]
+        self.weights = torch.from_numpy(np.concatenate(weights))
+        self.batch, self.rank, self.world = batch, rank, world
+        self.seed = 0  # set before each epoch
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.weights) / self.batch)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = torch.multinomial(self.weights, len(self) * self.batch, replacement=True, generator=generator)
+        for step, indices in enumerate(drawn.split(self.batch)):
+            yield (self.seed * 1_000_003 + step) * self.world + self.rank, indices[self.rank :: self.world].numpy()
+
+
+@torch.inference_mode()
+def predict_logits(model: nn.Module, faces: CachedFaces, device: str, batch: int = 512) -> Tensor:
+    """(N, 3) float32 logits of all crops, unaugmented, on the CPU."""
+    model.eval()
+    transform = eval_transform()
+    parts = (faces[slice(start, start + batch)][0] for start in range(0, len(faces), batch))
+    return torch.cat([model(transform(part.to(device))).float().cpu() for part in parts])
+
+
+def validate(model: nn.Module, sources: dict[str, CachedFaces], device: str) -> dict[str, float]:
+    """Loss (nats) and accuracy of each source, and "loss", the mean over the sources."""
+    result = {}
+    for name, faces in sources.items():
+        logits, labels = predict_logits(model, faces, device), torch.from_numpy(faces.labels)
+        result[f"{name}_loss"] = glasses_loss(logits, labels).item()
+        glasses = logits[:, 1:].logsumexp(1) > logits[:, 0]
+        result[f"{name}_accuracy"] = (glasses == (labels != Label.NONE)).float().mean().item()
+    result["loss"] = float(np.mean([result[f"{name}_loss"] for name in sources]))
+    return result
+
+
+def calibrate(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[float, float]:
+    """Temperature and threshold from validation logits, a tensor a source, each source weighing the same.
+
+    The temperature minimises the loss (Guo et al.: "On Calibration of Modern Neural Networks", ICML 2017); the
+    threshold is the one of the highest mean accuracy, of equal ones the nearest to 0.5.
+    """
+    grid = np.geomspace(0.25, 4, 121)
+    pairs = list(zip(logits, labels, strict=True))
+    temperature = min(grid, key=lambda t: np.mean([glasses_loss(z / t, y).item() for z, y in pairs]))
+    found = [(1 - F.softmax(z / temperature, dim=1)[:, 0], y != Label.NONE) for z, y in pairs]
+
+    def score(threshold: float) -> tuple[float, float]:
+        accuracy = np.mean([((p >= threshold) == y).float().mean().item() for p, y in found])
+        return round(float(accuracy), 6), -abs(threshold - 0.5)
+
+    return float(round(temperature, 4)), max((round(t, 2) for t in np.arange(0.2, 0.81, 0.01)), key=score)
+
+
+class Trainer:
+    """Everything a run holds: model, average, optimiser, schedule, history; saved and loaded as one.
+
+    train, validation: cached faces by source. A run on the CPU with the same arguments gives the same weights
+    bit for bit, also when it was killed and resumed in between.
+    """
+
+    def __init__(self, train, validation, out, epochs=60, seed=0, device="cpu", batch=256, lr=4e-3, workers=1):
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.validation, self.out, self.device = validation, Path(out), device
+        self.epochs, self.seed = epochs, seed
+        self.sampler = BalancedBatches([faces.labels for faces in train.values()], batch, self.rank, self.world)
+        self.loader = DataLoader(
+            FaceBatches(list(train.values()), train_transform()),
+            sampler=self.sampler,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=False,
+            pin_memory=device.startswith("cuda"),
+        )
+        torch.manual_seed(seed)
+        self.model = GlassesCNN().to(device, memory_format=torch.channels_last)  # 1.5 times faster, also on a CPU
+        steps = epochs * len(self.sampler)
+        decay = get_ema_multi_avg_fn(min(0.999, 1 - 10 / max(20, steps)))
+        self.average = AveragedModel(self.model, multi_avg_fn=decay, use_buffers=True)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.02)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, lr, total_steps=steps, pct_start=0.15)
+        self.scaler = torch.amp.GradScaler(device, enabled=device.startswith("cuda"))
+        self.history: list[dict[str, float]] = []
+        self.best: dict = {"loss": math.inf, "state": None}
+        self.trained = self.model  # DDP's wrapper shares the parameters
+        if self.world > 1:
+            self.trained = DistributedDataParallel(self.model)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that `resume` reads."""
+        return self.out / "checkpoint.pt"
+
+    def fit(self) -> dict[str, float]:
+        """Train the epochs that are left; returns the last row of the history."""
+        total = self.epochs * len(self.sampler)
+        done = len(self.history) * len(self.sampler)
+        with tqdm(total=total, initial=done, disable=None if self.rank == 0 else True) as bar:
+            for epoch in range(len(self.history), self.epochs):
+                row = {"epoch": epoch + 1, "train_loss": self._epoch(epoch, bar), "lr": self.schedule.get_last_lr()[0]}
+                row |= validate(self.average.module, self.validation, self.device)
+                self.history.append(row)
+                if row["loss"] < self.best["loss"]:
+                    state = {key: value.cpu().clone() for key, value in self.average.module.state_dict().items()}
+                    self.best = {"loss": row["loss"], "epoch": epoch + 1, "state": state}
+                if self.rank == 0:
+                    self.save()
+                    bar.write(_summary(row, self.validation))
+        return self.history[-1]
+
+    def _epoch(self, epoch: int, bar: tqdm) -> float:
+        # Each epoch has its own seed, so that a resumed run needs no random state from the last one.
+        self.sampler.seed = self.seed * 10_007 + epoch
+        torch.manual_seed(self.sampler.seed * self.world + self.rank)
+        self.model.train()
+        losses = []
+        for faces, labels in self.loader:
+            faces = faces.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+            labels = labels.to(self.device, non_blocking=True)
+            with torch.autocast(self.device.split(":")[0], torch.float16, enabled=self.scaler.is_enabled()):
+                logits = self.trained(faces)
+            loss = glasses_loss(logits.float(), labels, smoothing=0.01)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.schedule.step()
+            self.average.update_parameters(self.model)
+            losses.append(loss.detach())
+            bar.update()
+            if len(losses) % 10 == 0:
+                bar.set_postfix(epoch=epoch + 1, loss=f"{torch.stack(losses[-10:]).mean().item():.4f}", refresh=False)
+        return torch.stack(losses).mean().item()
+
+    def save(self) -> None:
+        """Write the checkpoint and the log, each whole or not at all."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint.with_suffix(".part")
+        torch.save({**{key: part.state_dict() for key, part in self._parts()}, **self._plain()}, partial)
+        os.replace(partial, self.checkpoint)
+        partial = self.out / "log.csv.part"
+        with open(partial, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.history[0])
+            writer.writeheader()
+            writer.writerows(self.history)
+        os.replace(partial, self.out / "log.csv")
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint in `out`; False where there is none.
+
+        Raises ValueError where it belongs to a run of other epochs, seed or data.
+        """
+        if not self.checkpoint.is_file():
+            return False
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        if state["run"] != self._plain()["run"]:
+            raise ValueError(f"{self.checkpoint} is of another run: {state['run']}, not {self._plain()['run']}")
+        for key, part in self._parts():
+            part.load_state_dict(state[key])
+        self.history, self.best = state["history"], state["best"]
+        return True
+
+    def _parts(self) -> list[tuple[str, object]]:
+        names = ("model", "average", "optimizer", "schedule", "scaler")
+        return [(name, getattr(self, name)) for name in names]
+
+    def _plain(self) -> dict:
+        run = {"epochs": self.epochs, "seed": self.seed, "faces": len(self.sampler.weights), "world": self.world}
+        return {"run": run, "history": self.history, "best": self.best}
+
+    def export(self) -> Path:
+        """Calibrate the best epoch's average and write it as `glasses.safetensors`; draw the curve."""
+        self.average.module.load_state_dict(self.best["state"])
+        logits = [predict_logits(self.average.module, faces, self.device) for faces in self.validation.values()]
+        labels = [torch.from_numpy(faces.labels) for faces in self.validation.values()]
+        temperature, threshold = calibrate(logits, labels)
+        path = self.out / "glasses.safetensors"
+        save_weights(self.average.module, path, temperature=temperature, threshold=threshold)
+        plot_history(self.history, list(self.validation), self.out / "curve.png")
+        return path
+
+
+def _summary(row: dict[str, float], sources) -> str:
+    accuracies = "  ".join(f"{name} {100 * row[f'{name}_accuracy']:.2f} %" for name in sources)
+    return f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, validation {row['loss']:.4f}  {accuracies}"
+
+
+def plot_history(history: list[dict[str, float]], sources: Sequence[str], path: str | os.PathLike) -> None:
+    """Draw the losses and each source's error rate over the epochs as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    left.plot(epochs, [row["train_loss"] for row in history], label="training, augmented")
+    left.plot(epochs, [row["loss"] for row in history], label="validation, mean of sources")
+    left.set(xlabel="epoch", ylabel="loss (nats)", yscale="log")
+    for name in sources:
+        right.plot(epochs, [100 * (1 - row[f"{name}_accuracy"]) for row in history], label=name)
+    right.set(xlabel="epoch", ylabel="validation error (%)", ylim=(0, 5))
+    for axis in (left, right):
+        axis.legend()
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def _named_paths(values: Sequence[str]) -> dict[str, str]:
+    pairs = dict(value.partition("=")[::2] for value in values)
+    for name in pairs:
+        if name not in SOURCES:
+            raise DataError(f"unknown source {name!r}: choose from {', '.join(SOURCES)}")
+    return pairs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="train.py", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", default=[], metavar="SOURCE=PATH", help=f"of {', '.join(SOURCES)}")
+    parser.add_argument("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="never trained on")
+    parser.add_argument("--corrections", type=Path, help="CSV of file, kind: labels known to be wrong")
+    parser.add_argument("--out", type=Path, default=Path("runs/glasses"))
+    parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder for the cropped faces")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--lr", type=float, default=4e-3, help="the highest learning rate of the cycle")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--workers", type=int, default=min(8, (os.cpu_count() or 2) // 2), help="that augment")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
+    options = parser.parse_args(arguments)
+    if not options.data:
+        parser.error("--data is needed, as --data meglass=PATH celeba=PATH")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    if "LOCAL_RANK" in os.environ:  # started by torchrun
+        cuda = torch.cuda.is_available() and options.device != "cpu"
+        dist.init_process_group("nccl" if cuda else "gloo")
+        options.device = f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
+    try:
+        corrections = read_corrections(options.corrections) if options.corrections else None
+        train, validation = load_sources(_named_paths(options.data), _named_paths(options.validate), corrections)
+        detector = load_detector("auto")
+        cached = [{n: CachedFaces(d, detector, options.cache) for n, d in part.items()} for part in (train, validation)]
+        for name, dataset in itertools.chain(train.items(), validation.items()):
+            print(f"{'train' if dataset is train.get(name) else 'validate'} {name}: {dataset!r}")
+        trainer = Trainer(
+            *cached,
+            options.out,
+            epochs=options.epochs,
+            seed=options.seed,
+            device=pick_device(options.device),
+            batch=options.batch,
+            lr=options.lr,
+            workers=options.workers,
+        )
+        if options.resume and trainer.resume():
+            print(f"resumed after epoch {len(trainer.history)}")
+        trainer.fit()
+        if trainer.rank == 0:
+            print(f"best epoch {trainer.best['epoch']}; wrote {trainer.export()}")
+    except (DataError, ValueError, OSError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
