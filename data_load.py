@@ -575,7 +575,7 @@ class CachedFaces(Dataset):
 
     def __getitem__(self, index) -> tuple[Tensor, Tensor]:
         """An index or an array of them -> (..., 3, H, W) uint8, (...) int64."""
-        crops = torch.from_numpy(np.ascontiguousarray(self.crops[index]))
+        crops = torch.tensor(self.crops[index])  # a copy: the array on disk is read-only
         return crops.movedim(-1, -3), torch.as_tensor(self.labels[index])
 
 

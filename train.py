@@ -107,14 +107,15 @@ class FaceBatches(Dataset):
 
     def __getitem__(self, item: tuple[int, np.ndarray]) -> tuple[Tensor, Tensor]:
         seed, indices = item
-        faces, labels = zip(*(self._face(i) for i in indices), strict=True)
+        source = np.searchsorted(self.starts, indices, side="right") - 1
+        faces = torch.empty((len(indices), *self.sources[0][0][0].shape), dtype=torch.uint8)
+        labels = torch.empty(len(indices), dtype=torch.int64)
+        for s in np.unique(source):
+            chosen = torch.from_numpy(source == s)
+            faces[chosen], labels[chosen] = self.sources[s][indices[source == s] - self.starts[s]]
         with torch.random.fork_rng(devices=[]):  # the batch depends on its seed alone, not on who makes it
             torch.manual_seed(seed)
-            return self.transform(torch.stack(faces)), torch.stack(labels)
-
-    def _face(self, index: int) -> tuple[Tensor, Tensor]:
-        source = int(np.searchsorted(self.starts, index, side="right")) - 1
-        return self.sources[source][index - self.starts[source]]
+            return self.transform(faces), labels
 
 
 class BalancedBatches:
@@ -335,7 +336,8 @@ def plot_history(history: list[dict[str, float]], sources: Sequence[str], path: 
     figure.savefig(path, dpi=120)
 
 
-def _named_paths(values: Sequence[str]) -> dict[str, str]:
+def named_paths(values: Sequence[str]) -> dict[str, str]:
+    """["meglass=PATH", "celeba"] -> {"meglass": "PATH", "celeba": ""}. Raises DataError for an unknown source."""
     pairs = dict(value.partition("=")[::2] for value in values)
     for name in pairs:
         if name not in SOURCES:
@@ -367,7 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.device = f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
     try:
         corrections = read_corrections(options.corrections) if options.corrections else None
-        train, validation = load_sources(_named_paths(options.data), _named_paths(options.validate), corrections)
+        train, validation = load_sources(named_paths(options.data), named_paths(options.validate), corrections)
         detector = load_detector("auto")
         cached = [{n: CachedFaces(d, detector, options.cache) for n, d in part.items()} for part in (train, validation)]
         for name, dataset in itertools.chain(train.items(), validation.items()):
