@@ -185,6 +185,22 @@ class KaggleGlasses(FaceDataset):
             yield folder / f"face-{row.id}{suffix}", _label(row), ""
 
 
+class SampleFaces(KaggleGlasses):
+    """The synthetic faces of `data/sample`, in the layout of the Kaggle set; made by `make_sample.py`.
+
+    As there, some labels are wrong (`label_noise.csv` lists them); `kinds.csv` adds the kind of the glasses.
+    """
+
+    source = "sample"
+
+    def _rows(self):
+        table = _read_csv(self.root / "kinds.csv", ("id", "kind"), self.source)
+        kinds = {f"face-{row.id}": _KINDS.get(row.kind, row.kind) for row in table.itertuples(index=False)}
+        for file, label, identity in super()._rows():
+            kind = kinds.get(file.stem, Label.NONE)
+            yield file, kind if label == Label.GLASSES and kind != Label.NONE else label, identity
+
+
 class MeGlass(FaceDataset):
     """Guo et al.: "Face Synthesis for Eyeglass-Robust Face Recognition", CCBR 2018 (github.com/cleardusk/MeGlass).
 
@@ -311,7 +327,7 @@ class FolderPerClass(FaceDataset):
 
 
 SOURCES: dict[str, type[FaceDataset]] = {
-    cls.source: cls for cls in (KaggleGlasses, MeGlass, CelebA, LFW, LabelsCSV, FolderPerClass)
+    cls.source: cls for cls in (KaggleGlasses, SampleFaces, MeGlass, CelebA, LFW, LabelsCSV, FolderPerClass)
 }
 
 _KINDS = {
@@ -359,6 +375,7 @@ def _read_pairs(path: Path) -> dict[str, str]:
 # ------------------------------------------------------------------------------------ finding a data set
 
 DATASETS_DIR = Path(__file__).with_name("datasets")  # where downloads go; git-ignored
+EMBEDDED_DIR = Path(__file__).with_name("data")  # what the project ships: the synthetic faces
 
 
 class _Known(NamedTuple):
@@ -378,6 +395,13 @@ KNOWN = {
         ("glasses-or-no-glasses", "kaggle"),
         "jeffheaton/glasses-or-no-glasses",
         "set Kaggle credentials, or download kaggle.com/datasets/jeffheaton/glasses-or-no-glasses",
+    ),
+    "sample": _Known(
+        SampleFaces,
+        ("train.csv", "kinds.csv"),
+        ("sample",),
+        None,
+        "make it with python make_sample.py",
     ),
     "meglass": _Known(
         MeGlass,
@@ -410,12 +434,15 @@ KNOWN = {
 }
 
 
-def find_dataset(name: str, path: str | os.PathLike | None = None, download: bool = True) -> Path:
+def find_dataset(
+    name: str, path: str | os.PathLike | None = None, download: bool = True, fallback: str | None = None
+) -> Path:
     """The folder of the data set `name`, one of `KNOWN`: the first of these places that holds it.
 
     1. `path`; 2. the folders in the environment variable GLASSES_DATA (os.pathsep between them), themselves
     or a subfolder; 3. Kaggle's mounts, old and new; 4. `datasets/`, where a download puts it; 5. a download with
-    the `kaggle` package, where there are credentials and `download` is true.
+    the `kaggle` package, where there are credentials and `download` is true. Where no place has it and a
+    `fallback` is named, such as the embedded "sample", it is that one, and a line on stderr says so.
 
     Raises DataError, saying how to get it, where no place has it.
     """
@@ -432,6 +459,10 @@ def find_dataset(name: str, path: str | os.PathLike | None = None, download: boo
     if download and known.kaggle and (source := kaggle_credentials()):
         print(f"{name}: downloading {known.kaggle} with the Kaggle credentials of {source}", file=sys.stderr)
         return download_kaggle(known.kaggle, DATASETS_DIR / known.folders[0], known.markers)
+    if fallback:
+        found = find_dataset(fallback, download=download)
+        print(f"{name}: not found; using {fallback} instead ({found})", file=sys.stderr)
+        return found
     raise DataError(f"{name}: not found; {known.get_it}, and set GLASSES_DATA to the folder that holds it")
 
 
@@ -440,7 +471,7 @@ def _places() -> list[Path]:
     named = [Path(p) for p in os.environ.get("GLASSES_DATA", "").split(os.pathsep) if p]
     mounts = Path(os.environ.get("KAGGLE_ROOT", "/kaggle")) / "input"
     owners = sorted((mounts / "datasets").glob("*")) if (mounts / "datasets").is_dir() else []
-    return [*named, mounts, *owners, DATASETS_DIR]
+    return [*named, mounts, *owners, DATASETS_DIR, EMBEDDED_DIR]
 
 
 def _holds(root: Path, known: _Known) -> Path | None:

@@ -1,0 +1,130 @@
+"""How good are the synthetic faces?  Measured on real ones, which the project does not hold.
+
+    python benchmarks/sample.py --lfw PATH --ffhq PATH [--celeba PATH] [--epochs 60] [--model glasses]
+
+Prints, as Markdown, for data/sample (or --sample DIR):
+
+    real faces    balanced accuracy on LFW and FFHQ of a GlassesCNN trained from scratch on train.csv alone, its
+                  wrong labels included, at the plain threshold of 0.5
+    agreement     of the shipped classifier (--model), which never saw these faces, with how they were made
+    detector      share of the pictures in which `slim` finds a face
+    copies        distance of each synthetic face to its nearest training face (--celeba), beside that of real faces
+                  which the generator did not see; needs what train_generator.py needs
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from data_load import LFW, CachedFaces, CelebA, Label, LabelsCSV, SampleFaces, split  # noqa: E402
+from detector_architectures import load_detector  # noqa: E402
+from face_generator import FaceGenerator  # noqa: E402
+from pipeline import GlassesPipeline, read_image  # noqa: E402
+from train import Trainer, predict_logits  # noqa: E402
+
+
+def balanced_accuracy(model: torch.nn.Module, faces: CachedFaces) -> tuple[float, float, float]:
+    """Mean of the two shares, then the share of faces with glasses, and of those without, that were told right."""
+    logits = predict_logits(model, faces, "cpu")
+    found = (logits[:, 1:].logsumexp(1) > logits[:, 0]).numpy()
+    glasses = faces.labels != Label.NONE
+    recall, rest = float(found[glasses].mean()), float((~found)[~glasses].mean())
+    return (recall + rest) / 2, recall, rest
+
+
+def train_on_sample(sample: Path, cache: Path, out: Path, epochs: int, seed: int) -> torch.nn.Module:
+    """GlassesCNN from scratch on nine tenths of train.csv; the last tenth chooses the epoch."""
+    detector = load_detector("auto")
+    train, held = (CachedFaces(part, detector, cache) for part in split(SampleFaces(sample), (0.9, 0.1)))
+    trainer = Trainer({"sample": train}, {"sample": held}, out, epochs=epochs, seed=seed, batch=64, workers=0)
+    trainer.fit()
+    trainer.average.module.load_state_dict(trainer.best["state"])
+    return trainer.average.module
+
+
+def tables(sample: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """kinds.csv with the path of each picture, and the (N, K) latent vectors in its order."""
+    kinds = pd.read_csv(sample / "kinds.csv", keep_default_na=False)
+    kinds["file"] = [sample / "faces-spring-2020" / "faces-spring-2020" / f"face-{i}.jpg" for i in kinds["id"]]
+    both = pd.concat([pd.read_csv(sample / name) for name in ("train.csv", "test.csv")]).set_index("id")
+    return kinds, both.loc[kinds["id"], [c for c in both if c[0] == "v"]].to_numpy(dtype=np.float32)
+
+
+def nearest(faces: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """RMS difference, in levels of 0..255, of each (N, 96, 96, 3) uint8 texture to the nearest of the others.
+
+    Textures are compared at 24x24, where no detail hides that two faces are one; mirror images count too.
+    """
+
+    def small(textures: np.ndarray) -> np.ndarray:
+        return textures.reshape(-1, 24, 4, 24, 4, 3).mean((2, 4), dtype=np.float32).reshape(len(textures), -1)
+
+    a, b = small(faces), small(np.concatenate([others, others[:, :, ::-1]]))
+    square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+    return np.sqrt(np.maximum(square.min(1), 0) / a.shape[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sample", type=Path, default=ROOT / "data" / "sample")
+    parser.add_argument("--lfw", type=Path, help="as data_load.LFW reads it")
+    parser.add_argument("--ffhq", type=Path, help="as data_load.LabelsCSV reads it")
+    parser.add_argument("--celeba", type=Path, help="as data_load.CelebA reads it")
+    parser.add_argument("--model", default="glasses", help="a name in weights/ or a .safetensors file")
+    parser.add_argument("--cache", type=Path, default=Path(".cache"))
+    parser.add_argument("--out", type=Path, default=Path("runs/sample"))
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    kinds, latents = tables(options.sample)
+    print("| measure | value |\n|---|---|")
+
+    real = {"LFW": (LFW, options.lfw), "FFHQ": (LabelsCSV, options.ffhq)}
+    real = {
+        name: CachedFaces(cls(path), load_detector("auto"), options.cache) for name, (cls, path) in real.items() if path
+    }
+    for seed in options.seeds if real else []:
+        model = train_on_sample(options.sample, options.cache, options.out / str(seed), options.epochs, seed)
+        for name, faces in real.items():
+            balanced, recall, rest = (f"{100 * value:.1f} %" for value in balanced_accuracy(model, faces))
+            print(f"| trained on it (seed {seed}), tested on {name} | {balanced} (with {recall}, without {rest}) |")
+
+    if Path(options.model).is_file() or (ROOT / "weights" / f"{options.model}.safetensors").is_file():
+        answers = list(GlassesPipeline(model=options.model)(kinds["file"]))
+        right = np.array([answer.glasses for answer in answers]) == (kinds["glasses"] == 1).to_numpy()
+        print(f"| agreement of the classifier | {100 * right.mean():.2f} % of {len(right)} |")
+        for name, part in (*kinds.groupby("kind"), *kinds[kinds["extra"] != ""].groupby("extra")):
+            print(f"| ... {name} | {100 * right[part.index].mean():.1f} % of {len(part)} |")
+
+    slim = load_detector("slim")
+    found = np.array([len(slim(read_image(file)[0])) > 0 for file in kinds["file"]])
+    print(f"| `slim` finds a face | {100 * found.mean():.2f} % |")
+
+    if options.celeba:
+        from train_generator import textures_of
+
+        generator = FaceGenerator.load()
+        seen, unseen = (
+            textures_of(CelebA(options.celeba, split=part), options.cache / f"{part}.npz", generator.mean_landmarks)
+            for part in ("train", "validation")
+        )
+        made = nearest(generator.textures(latents[:, : generator.size]), seen["textures"])
+        other = nearest(unseen["textures"], seen["textures"])
+        for name, values in (("synthetic", made), ("real, held out", other)):
+            low, first, middle = np.percentile(values, [0, 1, 50])
+            print(f"| nearest training face, {name} | least {low:.1f}, 1 % {first:.1f}, median {middle:.1f} levels |")
+        share = (made >= np.percentile(other, 1)).mean()
+        print(f"| synthetic faces no nearer than the 1st percentile of real ones | {100 * share:.2f} % |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,436 @@
+"""Faces of nobody, with and without glasses: the course's own data, and as many more as you like.
+
+    python make_sample.py                                        # data/sample again, from its seeds
+    python make_sample.py --out DIR --count 500 --glasses        # 500 further faces, all with glasses
+    python make_sample.py --out DIR --count 500 --bare --seed 7  # without
+    python make_sample.py --figure direction.png                 # one face moved along the "glasses direction"
+
+    from make_sample import Scene, sample_latents, render
+    latents = sample_latents(8, seed=0, glasses=True)            # (8, K) float32
+    pictures = render(latents)                                   # 8 of `Picture`: image, landmarks, kind
+
+A latent vector is the whole picture: the face (`face_generator.py`), the glasses (`eyewear.py`) and the scene, the
+numbers named in SCENE. The label comes from it too: `glasses` above zero draws glasses, so the label is how the
+face was made, and no classifier has a say in it. Faces are refused only where the `slim` detector does not find
+the *bare* face at its own landmarks.
+
+In --out: `train.csv` (id, v1..vK, glasses), `test.csv` (without glasses), `kinds.csv` (the truth about every face),
+`label_noise.csv` (the labels of train.csv that are wrong on purpose), the pictures in
+`faces-spring-2020/faces-spring-2020/face-<id>.jpg`; and for lessons on identities `MeGlass_120x120/` and `meta.txt`.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from statistics import NormalDist
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from eyewear import EYEWEAR, SUNGLASSES_FROM, Canvas, Head, draw_eyewear, is_sunglasses, uniform
+from face_generator import SIZE, FaceGenerator
+from pipeline import KINDS
+
+SAMPLE = Path(__file__).parent / "data" / "sample"
+TRAIN, TEST = 1000, 200  # faces in the layout of the Kaggle set
+IDENTITIES, PICTURES = 40, 5  # faces in the layout of MeGlass, and pictures of each
+NOISE = 0.03  # share of the labels of train.csv that are wrong on purpose
+SEED, QUALITY = 2020, 90  # of the shipped set; of its JPEG files
+BATCH = 16  # faces made at a time; always so many, so that the arithmetic is always the same
+
+# The numbers of a scene, each about normally distributed. Those from `turn` to `down` place the face in the picture,
+# those from `exposure` to `noise` are the camera's. `near_miss` matters only on faces without glasses.
+SCENE = (
+    "glasses", "turn", "zoom", "right", "down", "exposure", "contrast", "warmth", "saturation", "side_light", "blur",
+    "noise", "headwear", "headwear_hue", "headwear_low", "fringe", "near_miss",
+)  # fmt: skip
+HATS_FROM, FRINGE_FROM = 0.90, 0.93  # of the distributions of `headwear` and `fringe`
+NEAR_MISSES = {"on_head": 0.90, "dark_eyes": 0.80, "brows": 0.70}  # from where in that of `near_miss`
+
+
+class Picture(NamedTuple):
+    """image (size, size, 3) uint8 RGB, landmarks (68, 2) in pixels, kind (of `KINDS`), and what else was drawn."""
+
+    image: np.ndarray
+    landmarks: np.ndarray
+    kind: str
+    extra: str
+
+
+class Scene:
+    """Names for the parts of a latent vector (K,): `face`, `style` (of the eyewear) and the numbers of SCENE."""
+
+    def __init__(self, latent: np.ndarray):
+        faces = len(latent) - len(EYEWEAR) - len(SCENE)
+        self.face, self.style = latent[:faces], latent[faces : -len(SCENE)]
+        self.numbers = dict(zip(SCENE, latent[-len(SCENE) :].astype(float), strict=True))
+
+    def __getattr__(self, name: str) -> float:
+        try:
+            return self.__dict__["numbers"][name]
+        except KeyError as error:
+            raise AttributeError(name) from error
+
+    @property
+    def opacity(self) -> float:
+        """Of the glasses: 0 where `glasses` is below -0.5, 1 above 0.5, smooth between."""
+        t = np.clip(self.glasses + 0.5, 0, 1)
+        return float(t * t * (3 - 2 * t))
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`: the label."""
+        return KINDS[0] if self.glasses <= 0 else KINDS[1 + is_sunglasses(self.style)]
+
+    @property
+    def near_miss(self) -> str:
+        """What on a face without glasses might be taken for some, "" for nothing."""
+        if self.opacity > 0:
+            return ""
+        share = uniform(self.numbers["near_miss"])
+        return next((name for name, start in NEAR_MISSES.items() if share >= start), "")
+
+
+@lru_cache(maxsize=1)
+def generator() -> FaceGenerator:
+    """The face generator of `weights/`, read once."""
+    return FaceGenerator.load()
+
+
+def sample_latents(
+    count: int, seed: int = 0, glasses: bool | None = None, face: np.ndarray | None = None, optical: bool = False
+) -> np.ndarray:
+    """(count, K) float32 latent vectors, rounded to the three decimals that the tables keep.
+
+    glasses: all with, all without, or (None) half and half. face: the latent of one face for all, each
+    picture a little different from the others. optical: no sunglasses.
+    """
+    rng = np.random.default_rng(seed)
+    alike = None if face is None else face + 0.30 * rng.standard_normal((count, len(face)))
+    faces = generator().sample(count, rng) if alike is None else alike
+    style = rng.standard_normal((count, len(EYEWEAR)))
+    if optical:
+        shares = [uniform(value) * 0.99 * SUNGLASSES_FROM for value in style[:, 0]]
+        style[:, 0] = [NormalDist().inv_cdf(max(share, 1e-3)) for share in shares]
+    scene = rng.standard_normal((count, len(SCENE)))
+    worn = np.arange(count) % 2 == 0 if glasses is None else np.full(count, glasses)
+    scene[:, 0] = np.where(worn, 1, -1) * (0.8 + 0.4 * np.abs(scene[:, 0]))
+    return np.concatenate([faces, style, scene], axis=1).round(3).astype(np.float32)
+
+
+def bare_faces(latents: np.ndarray, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """The faces of (N, K) latent vectors before anything is drawn on them, and their (N, 68, 2) landmarks."""
+    images, landmarks = [], []
+    for start in range(0, len(latents), BATCH):
+        scenes = [Scene(latent) for latent in latents[start : start + BATCH]]
+        faces, places = np.zeros((BATCH, generator().size), np.float32), np.zeros((BATCH, 4))
+        for i, s in enumerate(scenes):
+            faces[i], places[i] = s.face, np.clip(0.5 * np.array([s.turn, s.zoom, s.right, s.down]), -1.5, 1.5)
+        made = generator()(faces, places, size)
+        images.append(made[0][: len(scenes)])
+        landmarks.append(made[1][: len(scenes)])
+    return np.concatenate(images), np.concatenate(landmarks)
+
+
+def render(latents: np.ndarray, size: int = SIZE) -> list[Picture]:
+    """The pictures of (N, K) latent vectors, each (size, size, 3)."""
+    faces = zip(*bare_faces(latents, size), latents, strict=True)
+    return [draw_scene(face, landmarks, Scene(latent)) for face, landmarks, latent in faces]
+
+
+def draw_scene(face: np.ndarray, landmarks: np.ndarray, scene: Scene) -> Picture:
+    """Hair, hat, glasses and camera on a bare face (H, W, 3) uint8 with its (68, 2) landmarks."""
+    rng = np.random.default_rng(int(np.abs(scene.face).sum() * 1e3))  # for hair and grain
+    extra = [scene.near_miss] if scene.near_miss else []
+    if uniform(scene.fringe) >= FRINGE_FROM:
+        face = draw_fringe(face, landmarks, scene.fringe, rng)
+        extra.append("fringe")
+    if scene.near_miss in ("dark_eyes", "brows"):
+        face = darken(face, landmarks, scene.near_miss, rng)
+    hat = uniform(scene.headwear) >= HATS_FROM and scene.near_miss != "on_head"
+    if hat:
+        face = draw_hat(face, landmarks, scene, rng)
+        extra.append("hat")
+    image = draw_eyewear(face, landmarks, scene.style, scene.opacity)
+    if scene.near_miss == "on_head":
+        image = draw_eyewear(face, landmarks, scene.style, 1.0, lift=1.02 + 0.15 * rng.random())
+    return Picture(take_picture(image, scene, rng), landmarks, scene.kind, "+".join(extra))
+
+
+def draw_fringe(face: np.ndarray, landmarks: np.ndarray, fullness: float, rng: np.random.Generator) -> np.ndarray:
+    """Strands of the face's own hair over the forehead."""
+    head, canvas = Head.of(landmarks), Canvas(*face.shape[:2], blur=0.45)
+    image = face.astype(np.float32)
+    at = np.clip(head.project(np.array([[x, -1.22, 0.0] for x in (-0.5, 0.0, 0.5)])), 1, len(face) - 2).astype(int)
+    hair = np.median(image[at[:, 1], at[:, 0]], axis=0)
+    low, lean, part = -0.50 + 0.08 * rng.standard_normal(), 0.25 * rng.standard_normal(), rng.uniform(-0.6, 0.6)
+    t = np.linspace(0, 1, 9)
+    for _ in range(int(50 + 15 * fullness)):
+        x = rng.uniform(-1.0, 1.0)
+        tip = low + 0.10 * rng.standard_normal() + 0.25 * abs(x - part)
+        path = np.stack([x + (lean + 0.25 * (x - part)) * t**2, -1.7 + (tip + 1.7) * t, np.zeros(9)], 1)
+        strand = canvas.band(head.project(path), head.unit * np.linspace(0.10, 0.01, 9))
+        shade = hair * rng.uniform(0.65, 1.15)
+        image += (shade - image) * (0.75 * strand[..., None])
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def darken(face: np.ndarray, landmarks: np.ndarray, what: str, rng: np.random.Generator) -> np.ndarray:
+    """Deep shadows around the eyes, or heavy brows: what a hasty look takes for a frame."""
+    canvas = Canvas(*face.shape[:2], blur=0.6)
+    unit = Head.of(landmarks).unit
+    mask = np.zeros(face.shape[:2], np.float32)
+    for eye, brow in ((landmarks[36:42], landmarks[17:22]), (landmarks[42:48], landmarks[22:27])):
+        if what == "brows":
+            mask = np.maximum(mask, canvas.band(brow, unit * np.array([0.08, 0.11, 0.12, 0.11, 0.08])))
+        else:
+            turn = np.linspace(0, 2 * np.pi, 40)
+            mask = np.maximum(
+                mask, canvas.fill(eye.mean(0) + unit * np.stack([0.33 * np.cos(turn), 0.2 * np.sin(turn)], 1))
+            )
+    if what == "dark_eyes":
+        mask = cv2.GaussianBlur(mask, (0, 0), 0.09 * unit)
+    return np.clip(face * (1 - rng.uniform(0.35, 0.6) * mask[..., None]), 0, 255).astype(np.uint8)
+
+
+def draw_hat(face: np.ndarray, landmarks: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+    """A knitted hat, or a cap with a peak, and its shadow on the forehead."""
+    head, canvas = Head.of(landmarks), Canvas(*face.shape[:2], blur=0.5)
+    height, width = face.shape[:2]
+    low = -0.66 - 0.12 * uniform(scene.headwear_low)
+    x = np.linspace(-1.45, 1.45, 25)
+    edge = head.project(np.stack([x, low + 0.16 * x**2 + 0.05 * x**4, 0.3 - 0.3 * x**2], 1))
+    up = np.array([np.sin(head.roll), -np.cos(head.roll)]) * 3 * head.unit
+    cloth = canvas.fill(np.concatenate([edge, (edge + up)[::-1]]))
+    hue = np.uint8([[[int(uniform(scene.headwear_hue) * 179), rng.integers(0, 170), rng.integers(25, 200)]]])
+    colour = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)
+    yy, xx = np.mgrid[0:height, 0:width]
+    rows = ((np.stack([xx, yy], -1) - head.origin) @ up) / np.hypot(*up) / head.unit  # units above the eyes
+    columns = ((np.stack([xx, yy], -1) - head.origin) @ [-up[1], up[0]]) / np.hypot(*up) / head.unit
+    knitted = scene.headwear_low > 0
+    if knitted:
+        weave = 0.10 * np.sin(columns * rng.uniform(30, 50)) + 0.08 * (rows < -low + 0.28)
+    else:
+        weave = 0.05 * cv2.GaussianBlur(rng.standard_normal((height, width)), (0, 0), 3) * 6
+    shading = (1.05 - 0.25 * columns**2 + weave) * (0.75 + 0.25 * np.clip((rows + low) * 4 + 0.3, 0, 1))
+    shadow = cv2.GaussianBlur(np.roll(cloth, round(0.12 * head.unit), 0), (0, 0), 0.08 * head.unit)
+    image = face * (1 - 0.45 * shadow[..., None])
+    light = np.clip(
+        face[landmarks[30].astype(int).clip(0, height - 1)[1], landmarks[30].astype(int)[0]].mean() / 150, 0.4, 1.15
+    )
+    image += (colour * shading[..., None] * light - image) * cloth[..., None]
+    if not knitted:  # the peak
+        t = np.linspace(-1, 1, 21)
+        front = np.stack([1.15 * t, low + 0.20 * (1 - t**2) * rng.uniform(0.5, 1.0) + 0.16 * t**2, np.full(21, 0.6)], 1)
+        back = np.stack([1.15 * t, low - 0.02 + 0.16 * t**2, np.full(21, 0.4)], 1)
+        peak = canvas.fill(np.concatenate([head.project(front), head.project(back)[::-1]]))
+        image += (0.55 * colour * light - image) * peak[..., None]
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def take_picture(image: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+    """What the camera makes of (H, W, 3) uint8: light from a side, exposure, contrast, colours, blur and grain."""
+    width = image.shape[1]
+    x = np.linspace(-1, 1, width)[None, :, None]
+    picture = image.astype(np.float32) / 255 * np.clip(1 + 0.12 * scene.side_light * x, 0.5, 1.5)
+    picture = picture * 2 ** (0.28 * np.clip(scene.exposure, -2.5, 2))
+    mean = picture.mean()
+    picture = (picture - mean) * (1 + 0.12 * np.clip(scene.contrast, -2, 2)) + mean
+    picture = picture * (1 + 0.05 * np.clip(scene.warmth, -2, 2) * np.array([1, 0, -1]))
+    gray = picture.mean(-1, keepdims=True)
+    picture = gray + (picture - gray) * max(0.0, 1 + 0.2 * scene.saturation)
+    picture = picture.astype(np.float32)
+    if (sigma := 1.1 * (uniform(scene.blur) - 0.5) * width / SIZE) > 0.15:
+        picture = cv2.GaussianBlur(picture, (0, 0), sigma)
+    picture += rng.standard_normal(picture.shape) * (0.004 + 0.025 * uniform(scene.noise) ** 3)
+    return np.clip(np.round(picture * 255), 0, 255).astype(np.uint8)
+
+
+def is_face(image: np.ndarray, landmarks: np.ndarray, detector) -> bool:
+    """Whether `detector` finds one face in an (H, W, 3) picture, its eyes where the (68, 2) landmarks are."""
+    found = detector(image)
+    if len(found) != 1 or found[0].score < 0.8:
+        return False
+    eyes = np.stack([landmarks[36:42].mean(0), landmarks[42:48].mean(0)])
+    return bool(np.abs(found[0].landmarks[:2] - eyes).max() < 0.2 * np.hypot(*(eyes[1] - eyes[0])))
+
+
+def good_pictures(
+    count: int, seed: Sequence[int], detector, size: int = SIZE, **choice
+) -> list[tuple[np.ndarray, Picture]]:
+    """`count` times (latent, picture), of faces that `detector` finds while bare; choice: see `sample_latents`.
+
+    Raises ValueError where hardly any face is found.
+    """
+    made: list[tuple[np.ndarray, Picture]] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for batch in range(9 + count):
+            latents = sample_latents(BATCH, [*seed, batch], **choice)
+            faces = [
+                one for one in zip(*bare_faces(latents, size), latents, strict=True) if is_face(*one[:2], detector)
+            ]
+            pictures = pool.map(lambda one: draw_scene(*one[:2], Scene(one[2])), faces)
+            made += [(latent, picture) for (_, _, latent), picture in zip(faces, pictures, strict=True)]
+            if len(made) >= count:
+                return made[:count]
+    raise ValueError(f"only {len(made)} of {(9 + count) * BATCH} faces were found: do the weights fit this code?")
+
+
+def flip_some(glasses: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """The rows whose labels are to be wrong: `share` of (N,) 0 and 1, as many of either, in rising order."""
+    rng = np.random.default_rng(seed)
+    half = round(share * len(glasses) / 2)
+    return np.sort(
+        np.concatenate([rng.choice(np.flatnonzero(glasses == side), half, replace=False) for side in (0, 1)])
+    )
+
+
+def write_picture(picture: Picture, path: Path) -> None:
+    """As JPEG. Raises OSError where that fails."""
+    bgr = cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR)
+    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
+        raise OSError(f"cannot write {path}")
+
+
+def write_kaggle(out: Path, made: list[tuple[np.ndarray, Picture]], test: int = 0, noise: float = 0.0) -> None:
+    """Write the tables and pictures; the last `test` faces go into test.csv. Ids count from 1."""
+    folder = out / "faces-spring-2020" / "faces-spring-2020"
+    folder.mkdir(parents=True, exist_ok=True)
+    latents = np.stack([latent for latent, _ in made])
+    kinds = [picture.kind for _, picture in made]
+    table = pd.DataFrame(latents, columns=[f"v{i + 1}" for i in range(latents.shape[1])])
+    table = table.map(lambda value: f"{value:.3f}".rstrip("0").rstrip("."))
+    table.insert(0, "id", np.arange(1, len(made) + 1))
+    truth = np.array([int(kind != "none") for kind in kinds])
+    train = len(made) - test
+    wrong = flip_some(truth[:train], noise, SEED)
+    written = truth.copy()
+    written[wrong] = 1 - written[wrong]
+    for i, (_, picture) in enumerate(made):
+        write_picture(picture, folder / f"face-{i + 1}.jpg")
+    table[:train].assign(glasses=written[:train]).to_csv(out / "train.csv", index=False)
+    if test:
+        table[train:].to_csv(out / "test.csv", index=False)
+    extras = [picture.extra for _, picture in made]
+    pd.DataFrame({"id": table["id"], "glasses": truth, "kind": kinds, "extra": extras}).to_csv(
+        out / "kinds.csv", index=False
+    )
+    if noise:
+        pd.DataFrame({"id": wrong + 1, "glasses": written[wrong], "truth": truth[wrong]}).to_csv(
+            out / "label_noise.csv", index=False
+        )
+
+
+def write_meglass(out: Path, identities: int, pictures: int, detector, seed: int, size: int = 120) -> None:
+    """Write MeGlass_120x120/ and meta.txt: `pictures` of each synthetic person, about half of them with glasses."""
+    folder = out / "MeGlass_120x120"
+    folder.mkdir(parents=True, exist_ok=True)
+    people = good_pictures(identities, [seed, 1], detector)
+    lines = []
+    for person, (latent, _) in enumerate(people):
+        made = good_pictures(pictures, [seed, 2, person], detector, size, face=Scene(latent).face, optical=True)
+        for number, (_, picture) in enumerate(made):
+            name = f"sample@identity_{person}@{number}.jpg"
+            write_picture(picture, folder / name)
+            lines.append(f"{name} {int(picture.kind != 'none')}\n")
+    (out / "meta.txt").write_text("".join(lines))
+
+
+def write_sample(out: Path = SAMPLE, train: int = TRAIN, test: int = TEST, identities: int = IDENTITIES) -> None:
+    """Write the shipped set into `out`: its parts are made aside and moved into place when all are whole.
+
+    Other files in `out`, such as its README, stay.
+    """
+    from detector_architectures import load_detector
+
+    detector = load_detector("slim")
+    out.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".sample-", dir=out.parent))
+    try:
+        write_kaggle(partial, good_pictures(train + test, [SEED], detector), test, NOISE)
+        write_meglass(partial, identities, PICTURES, detector, SEED)
+        for part in partial.iterdir():
+            old = out / part.name
+            if old.is_dir():
+                shutil.rmtree(old)
+            os.replace(part, old)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def glasses_direction(latents: np.ndarray, glasses: np.ndarray) -> np.ndarray:
+    """(K,) the mean latent (N, K) of the faces labelled 1 less that of those labelled 0."""
+    return latents[glasses == 1].mean(0) - latents[glasses == 0].mean(0)
+
+
+def draw_direction(path: str | os.PathLike, seed: int = SEED, faces: int = 4, steps: int = 7) -> None:
+    """Draw bare faces moved along the glasses direction that 1,000 labelled latents show, as a PNG."""
+    from matplotlib.figure import Figure
+
+    known = sample_latents(1000, seed)
+    direction = glasses_direction(known, known[:, -len(SCENE)] > 0)
+    from detector_architectures import load_detector
+
+    start = [z for z, _ in good_pictures(faces, [seed, 3], load_detector("slim"), glasses=False)]
+    amounts = np.linspace(0, 1, steps)
+    figure = Figure(figsize=(1.4 * steps, 1.5 * faces), layout="constrained")
+    for axis, (row, amount) in zip(
+        figure.subplots(faces, steps).ravel(), [(z, a) for z in start for a in amounts], strict=True
+    ):
+        axis.imshow(render((row + amount * direction)[None])[0].image)
+        axis.set_title(f"v + {amount:.2f} d", fontsize=8)
+        axis.axis("off")
+    figure.savefig(path, dpi=110)
+
+
+def draw_faces(path: str | os.PathLike, pictures: Sequence[np.ndarray], columns: int = 16) -> None:
+    """Draw (H, W, 3) pictures side by side, `columns` a row, as a PNG or JPEG."""
+    rows = [np.concatenate(list(pictures[i : i + columns]), 1) for i in range(0, len(pictures), columns)]
+    sheet = cv2.cvtColor(np.concatenate(rows, 0), cv2.COLOR_RGB2BGR)
+    if not cv2.imwrite(str(path), sheet):
+        raise OSError(f"cannot write {path}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="make_sample.py", description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=SAMPLE, help="folder to write (default: data/sample)")
+    parser.add_argument("--count", type=int, help="so many further faces instead of the shipped set")
+    parser.add_argument("--seed", type=int, default=0, help="of the further faces")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--glasses", action="store_const", const=True, help="with --count: all with glasses")
+    kind.add_argument("--bare", dest="glasses", action="store_const", const=False, help="with --count: all without")
+    parser.add_argument("--figure", type=Path, help="draw faces moved along the glasses direction there, and no more")
+    options = parser.parse_args(arguments)
+    if options.glasses is not None and options.count is None:
+        parser.error("--glasses and --bare need --count")
+    if options.count is not None and (options.count < 1 or options.out == SAMPLE):
+        parser.error("--count needs a number above 0, and an --out of its own")
+    try:
+        if options.figure:
+            draw_direction(options.figure)
+            print(f"wrote {options.figure}")
+        elif options.count:
+            from detector_architectures import load_detector
+
+            made = good_pictures(options.count, [options.seed, 4], load_detector("slim"), glasses=options.glasses)
+            write_kaggle(options.out, made)
+            print(f"wrote {options.count} faces to {options.out}")
+        else:
+            write_sample(options.out)
+            print(f"wrote {TRAIN + TEST} faces and {IDENTITIES * PICTURES} of {IDENTITIES} people to {options.out}")
+    except (ImportError, OSError, ValueError) as error:
+        print(f"make_sample.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

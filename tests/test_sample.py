@@ -1,0 +1,193 @@
+"""The embedded faces and what makes them: layout, labels, repeatability, and that they are faces."""
+
+import socket
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+import make_sample
+from data_load import DataError, Label, MeGlass, SampleFaces, find_dataset, split
+from detector_architectures import load_detector
+from eyewear import EYEWEAR, Head, draw_eyewear
+from face_generator import spline_map
+from make_sample import SAMPLE, SCENE, Scene, bare_faces, good_pictures, main, render, sample_latents
+
+FACES = SAMPLE / "faces-spring-2020" / "faces-spring-2020"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Any attempt to open a connection fails."""
+
+    def refuse(*_, **__):
+        raise AssertionError("the sample must need no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return pd.read_csv(SAMPLE / "train.csv")
+
+
+@pytest.fixture(scope="module")
+def kinds():
+    return pd.read_csv(SAMPLE / "kinds.csv", keep_default_na=False)
+
+
+def test_layout_of_the_kaggle_part(train, kinds):
+    test = pd.read_csv(SAMPLE / "test.csv")
+    assert len(train) >= 1000
+    assert len(test) >= 200
+    assert "glasses" not in test.columns
+    assert list(train.columns) == [*test.columns, "glasses"]
+    assert sorted([*train["id"], *test["id"]]) == list(kinds["id"])
+    for number in kinds["id"]:
+        assert (FACES / f"face-{number}.jpg").is_file()
+    assert min(cv2.imread(str(FACES / "face-1.jpg")).shape[:2]) >= 96
+    assert sum(file.stat().st_size for file in SAMPLE.rglob("*") if file.is_file()) <= 8e6
+
+
+def test_half_wear_glasses_and_some_of_these_sunglasses(kinds):
+    assert 0.45 < (kinds["kind"] != "none").mean() < 0.55
+    assert 0.15 < (kinds["kind"] == "sunglasses").sum() / (kinds["kind"] != "none").sum() < 0.35
+
+
+def test_label_noise_lists_all_wrong_labels_and_no_other(train, kinds):
+    truth = kinds.set_index("id")["glasses"].loc[train["id"]].to_numpy()
+    wrong = train.loc[train["glasses"] != truth, "id"]
+    noise = pd.read_csv(SAMPLE / "label_noise.csv")
+    assert sorted(noise["id"]) == sorted(wrong)
+    assert 0.02 <= len(noise) / len(train) <= 0.05
+    assert (noise["truth"] != noise["glasses"]).all()
+
+
+def test_labels_are_how_the_face_was_made(train, kinds):
+    latents = train.filter(regex=r"^v\d+$").to_numpy(dtype=np.float32)
+    made = [Scene(latent).kind for latent in latents]
+    assert made == list(kinds["kind"][: len(train)])
+
+
+def test_shipped_pictures_come_from_their_latents(train):
+    rows = [0, 1, 500]
+    latents = train.filter(regex=r"^v\d+$").to_numpy(dtype=np.float32)[rows]
+    for row, picture in zip(rows, render(latents), strict=True):
+        shipped = cv2.cvtColor(cv2.imread(str(FACES / f"face-{train['id'][row]}.jpg")), cv2.COLOR_BGR2RGB)
+        assert np.abs(shipped.astype(int) - picture.image).mean() < 6  # levels: JPEG, and another machine's rounding
+
+
+def test_the_same_seed_makes_the_same_pixels():
+    first, again = (render(sample_latents(3, seed=5)) for _ in range(2))
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a.image, b.image)
+    assert not np.array_equal(first[0].image, render(sample_latents(3, seed=6))[0].image)
+
+
+def test_a_face_does_not_depend_on_its_neighbours():
+    latents = sample_latents(4, seed=8)
+    np.testing.assert_array_equal(render(latents)[2].image, render(latents[2:3])[0].image)
+
+
+def test_detector_finds_the_faces(kinds):
+    slim = load_detector("slim")
+    files = [FACES / f"face-{number}.jpg" for number in kinds["id"][::10]]
+    found = [bool(slim(cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB))) for file in files]
+    assert np.mean(found) >= 0.98
+
+
+def test_glasses_change_the_eyes_and_leave_the_chin():
+    face = np.full((112, 112, 3), 170, np.uint8)
+    landmarks = make_sample.generator().shapes(np.zeros((1, make_sample.generator().size), np.float32))[0] * 112 / 96
+    style = np.zeros(len(EYEWEAR))
+    worn = draw_eyewear(face, landmarks, style).astype(int)
+    change = np.abs(worn - 170).max(-1)
+    eyes, chin = landmarks[36:48].mean(0).astype(int), landmarks[8].astype(int)
+    assert change[eyes[1] - 8 : eyes[1] + 8].max() > 60
+    assert change[min(chin[1], 111) - 10 :].max() == 0
+    np.testing.assert_array_equal(draw_eyewear(face, landmarks, style, opacity=0), face)
+
+
+def test_dark_lenses_hide_the_eyes():
+    face = np.full((112, 112, 3), 170, np.uint8)
+    landmarks = make_sample.generator().shapes(np.zeros((1, make_sample.generator().size), np.float32))[0] * 112 / 96
+    x, y = landmarks[36:42].mean(0).round().astype(int)
+    light = {}
+    for tint in (-1.0, 1.5):
+        style = np.zeros(len(EYEWEAR))
+        style[EYEWEAR.index("tint")] = tint
+        light[tint] = draw_eyewear(face, landmarks, style)[y - 2 : y + 3, x - 2 : x + 3].mean()
+    assert light[1.5] < 0.6 * light[-1.0]
+
+
+def test_head_knows_turn_and_scale():
+    landmarks = np.zeros((68, 2))
+    landmarks[36:42], landmarks[42:48], landmarks[30] = (40, 50), (70, 50), (55, 65)
+    head = Head.of(landmarks)
+    assert head.unit == pytest.approx(30)
+    assert head.yaw == pytest.approx(0)
+    assert head.roll == pytest.approx(0)
+    np.testing.assert_allclose(head.project(np.array([[0.5, 0.0, 0.0]])), [[70, 50]])
+
+
+def test_spline_reproduces_an_affine_map():
+    rng = np.random.default_rng(0)
+    source, at = rng.uniform(0, 100, (12, 2)), rng.uniform(0, 100, (5, 2))
+    matrix, shift = np.array([[1.1, -0.2], [0.3, 0.9]]), np.array([4.0, -7.0])
+    np.testing.assert_allclose(spline_map(source, at) @ (source @ matrix.T + shift), at @ matrix.T + shift, atol=1e-6)
+
+
+def test_moving_along_glasses_puts_them_on():
+    latent = sample_latents(1, seed=3, glasses=False)
+    path = np.repeat(latent, 4, axis=0)
+    path[:, -len(SCENE)] = [-1.0, -0.2, 0.2, 1.0]
+    faces, _ = bare_faces(path)
+    assert (faces == faces[0]).all()
+    assert [Scene(one).kind != "none" for one in path] == [False, False, True, True]
+    opacity = [Scene(one).opacity for one in path]
+    assert opacity == sorted(opacity)
+    assert (opacity[0], opacity[-1]) == (0, 1)
+
+
+def test_meglass_part_splits_by_identity():
+    dataset = MeGlass(SAMPLE)
+    assert len(dataset) >= 200
+    for identity in set(dataset.identities):
+        labels = dataset.labels[[i for i, other in enumerate(dataset.identities) if other == identity]]
+        assert set(labels) == {Label.NONE, Label.EYEGLASSES}
+    one, other = split(dataset)
+    assert not set(one.identities) & set(other.identities)
+
+
+def test_find_dataset_falls_back_by_name(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("GLASSES_DATA", "")
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
+    monkeypatch.setattr("data_load.DATASETS_DIR", tmp_path)
+    assert find_dataset("sample") == SAMPLE
+    with pytest.raises(DataError, match="kaggle: not found"):
+        find_dataset("kaggle", download=False)
+    assert capsys.readouterr().err == ""
+    assert find_dataset("kaggle", download=False, fallback="sample") == SAMPLE
+    assert capsys.readouterr().err.count("\n") == 1
+    dataset = SampleFaces(find_dataset("sample"))
+    assert len(dataset) >= 1000
+    assert {Label.NONE, Label.EYEGLASSES, Label.SUNGLASSES} <= set(dataset.labels)
+
+
+def test_command_makes_further_faces(tmp_path):
+    assert main(["--out", str(tmp_path), "--count", "6", "--glasses", "--seed", "4"]) == 0
+    table = pd.read_csv(tmp_path / "train.csv")
+    assert list(table["glasses"]) == [1] * 6
+    assert len(list((tmp_path / "faces-spring-2020" / "faces-spring-2020").glob("face-*.jpg"))) == 6
+
+
+@pytest.mark.parametrize("arguments", [["--glasses"], ["--count", "5"], ["--count", "0", "--out", "x"]])
+def test_command_refuses_what_makes_no_sense(arguments):
+    with pytest.raises(SystemExit):
+        main(arguments)
+
+
+def test_good_pictures_says_when_there_are_none():
+    with pytest.raises(ValueError, match="only 0 of"):
+        good_pictures(1, [0], lambda image: [])

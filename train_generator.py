@@ -1,0 +1,345 @@
+"""How do the synthetic faces learn to look like faces?  From aligned bare ones; also a command.
+
+    pip install dlib-bin face_recognition_models          # finds the 68 landmarks
+    python train_generator.py --data PATH/celeba [--out weights/faces.safetensors] [--steps 4000] [--cache textures.npz]
+
+--data: CelebA as `data_load.CelebA` reads it; only faces of its training part without glasses are used. The steps:
+
+    1. landmarks: 68 of each face, by the regression trees of Kazemi and Sullivan (CVPR 2014) as dlib has them
+    2. texture: each face warped until its landmarks lie at their mean; those turned far to a side are left out
+    3. linear model: principal components of textures and of shapes, then of both together, and a mixture of
+       Gaussians over the first of the joint ones
+    4. refiner: a network that makes the linear model's blurred textures sharp, against a discriminator that
+       tells its work from real textures (Goodfellow et al., 2014; hinge loss and spectral norm of Miyato et al., 2018)
+
+The result holds means, components, the mixture and the network: no face. --cache keeps what steps 1 and 2 made.
+"""
+
+import argparse
+import copy
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from data_load import CelebA, DataError, FaceDataset, Label
+from face_generator import EYES, TEXTURE, Refiner, anchors, quantize, spline_map
+from pipeline import WEIGHTS
+
+TEXTURES, SHAPES = 110, 24  # components of each
+MIXED, GAUSSIANS = 24, 20  # joint components under the mixture, and Gaussians in it
+BATCH, STEPS = 8, 4000
+# Landmarks of the mirror image, in its own order; and those that a smile or a turn moves least.
+MIRROR = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+MIRROR = np.r_[MIRROR, 54:47:-1, 59:54:-1, 64:59:-1, 67, 66, 65]
+STEADY = [*range(36, 48), 27, 28, 29, 30, 33, 48, 54]
+
+
+# -------------------------------------------------------------------------------- landmarks and textures
+
+
+def find_landmarks(dataset: FaceDataset, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Landmarks (N, 68, 2) in pixels, indices (N,) and detection scores (N,) of the frontal faces among `indices`."""
+    from importlib.util import find_spec
+
+    import dlib
+
+    models = Path(find_spec("face_recognition_models").origin).parent / "models"
+    predictor = dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
+    detector = dlib.get_frontal_face_detector()
+    points, kept, scores = [], [], []
+    for i in tqdm(indices, desc="landmarks", disable=None):
+        image = dataset.read(i)
+        boxes, found, _ = detector.run(image, 0, 0.0)
+        middle = np.array(image.shape[1::-1]) * (0.5, 0.55)
+        near = [
+            (score, box)
+            for box, score in zip(boxes, found, strict=True)
+            if np.hypot(box.center().x - middle[0], box.center().y - middle[1]) < 30 and box.width() > 60
+        ]
+        if near:
+            score, box = max(near, key=lambda pair: pair[0])
+            points.append([(point.x, point.y) for point in predictor(image, box).parts()])
+            kept.append(i)
+            scores.append(score)
+    return np.array(points, dtype=float), np.array(kept), np.array(scores)
+
+
+def procrustes(points: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The turn and scale (2, 2) and the shift (2,) that bring (N, 2) points nearest to the reference."""
+    a, b = (p - p.mean(0) for p in (points, reference))
+    a, b = a @ (1, 1j), b @ (1, 1j)
+    factor = np.vdot(a, b) / np.vdot(a, a)
+    matrix = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    return matrix, reference.mean(0) - matrix @ points.mean(0)
+
+
+def mean_landmarks(points: np.ndarray) -> np.ndarray:
+    """(68, 2) mean of (N, 68, 2) aligned landmarks, symmetrical, its eyes at EYES of the texture."""
+    eyes = np.array(EYES)
+    mean = points[0]
+    for _ in range(3):
+        aligned = []
+        for one in points:
+            matrix, shift = procrustes(one[STEADY], mean[STEADY])
+            aligned.append(one @ matrix.T + shift)
+        mean = np.mean(aligned, 0)
+        left, right = mean[36:42].mean(0), mean[42:48].mean(0)
+        matrix, shift = procrustes(np.stack([left, right]), eyes)
+        mean = mean @ matrix.T + shift
+        mean = (mean + mean[MIRROR] * (-1, 1) + (TEXTURE, 0)) / 2
+    return mean
+
+
+def warp_to_mean(
+    image: np.ndarray, points: np.ndarray, mean: np.ndarray, spline: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image's texture (96, 96, 3) uint8, and its landmarks (68, 2) in the texture's frame before the warp.
+
+    spline: from the landmarks and anchors to every pixel, as `spline_map` gives it for the mean.
+    """
+    matrix, shift = procrustes(points[STEADY], mean[STEADY])
+    shape = points @ matrix.T + shift
+    at = spline @ np.concatenate([shape, anchors()])  # (96 * 96, 2)
+    at = ((at - shift) @ np.linalg.inv(matrix).T).reshape(TEXTURE, TEXTURE, 2).astype(np.float32)
+    smooth = cv2.GaussianBlur(image, (0, 0), 0.6)  # the texture is smaller than the image
+    return cv2.remap(smooth, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), shape
+
+
+def textures_of(dataset: FaceDataset, cache: Path | None, mean: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Textures (N, 96, 96, 3) uint8, shapes (N, 68, 2), scores (N,) and the mean landmarks of the bare faces.
+
+    mean: (68, 2) to warp to, where it is not to be that of these faces. cache: an .npz file to keep them in.
+    """
+    if cache is not None and cache.is_file():
+        return dict(np.load(cache))
+    points, indices, scores = find_landmarks(dataset, np.flatnonzero(dataset.labels == Label.NONE))
+    mean = mean_landmarks(points) if mean is None else mean
+    yy, xx = np.mgrid[0:TEXTURE, 0:TEXTURE]
+    grid = np.stack([xx.ravel(), yy.ravel()], 1)
+    spline = spline_map(np.concatenate([mean, anchors()]), grid)
+    made = [
+        warp_to_mean(dataset.read(i), one, mean, spline)
+        for i, one in zip(tqdm(indices, desc="textures", disable=None), points, strict=True)
+    ]
+    result = {
+        "textures": np.stack([texture for texture, _ in made]),
+        "shapes": np.stack([shape for _, shape in made]),
+        "scores": scores,
+        "mean": mean,
+    }
+    if cache is not None:
+        np.savez(cache, **result)
+    return result
+
+
+def is_frontal(shapes: np.ndarray, scores: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """(N,) bool: both cheeks in sight, the nose tip between the eyes, no odd shape, surely a face."""
+    left, right = shapes[:, 36, 0] - shapes[:, 0:4, 0].mean(1), shapes[:, 13:17, 0].mean(1) - shapes[:, 45, 0]
+    nose = (shapes[:, 30, 0] - TEXTURE / 2) / (EYES[1][0] - EYES[0][0])
+    keep = (np.abs((left - right) / (left + right)) < 0.55) & (np.abs(nose) < 0.16) & (scores > 0.6)
+    offsets = (shapes - shapes[keep].mean(0)).reshape(len(shapes), -1)
+    _, deviations, components = np.linalg.svd(offsets[keep], full_matrices=False)
+    distance = ((offsets @ components[:30].T / deviations[:30]) ** 2).sum(1)
+    return keep & (distance < np.percentile(distance[keep], 96))
+
+
+# ------------------------------------------------------------------------------------------ linear model
+
+
+def linear_model(
+    textures: np.ndarray, shapes: np.ndarray, mean: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The parts of `FaceGenerator` but for the refiner, and the joint latents (2 N, K) of faces and mirror images."""
+    from sklearn.mixture import GaussianMixture
+
+    textures = np.concatenate([textures, textures[:, :, ::-1]])
+    shapes = np.concatenate([shapes, shapes[:, MIRROR] * (-1, 1) + (TEXTURE, 0)]).reshape(len(textures), -1)
+    x = torch.from_numpy(textures.reshape(len(textures), -1)).float() / 127.5 - 1
+    texture_mean = x.mean(0)
+    x -= texture_mean
+    basis = torch.svd_lowrank(x, q=TEXTURES + 20, niter=3)[2][:, :TEXTURES]  # (3 * 96 * 96, 110)
+    coefficients = (x @ basis).numpy()
+    shape_mean = shapes.mean(0)
+    shape_basis = np.linalg.svd(shapes - shape_mean, full_matrices=False)[2][:SHAPES]
+    moves = (shapes - shape_mean) @ shape_basis.T
+    weight = np.sqrt(coefficients.var(0).sum() / moves.var(0).sum())  # shape and texture count alike
+    both = np.concatenate([coefficients, moves * weight], 1)
+    _, deviations, joint = np.linalg.svd(both, full_matrices=False)
+    deviations /= np.sqrt(len(both))
+    latents = both @ joint.T / deviations
+    mixture = GaussianMixture(GAUSSIANS, reg_covar=0.1, random_state=0, max_iter=25, init_params="k-means++")
+    mixture.fit(latents[:, :MIXED])
+    joint = deviations[:, None] * joint
+    joint[:, TEXTURES:] /= weight
+    texture_basis, texture_scale = quantize(basis.T.numpy())
+    return {
+        "texture_mean": texture_mean.half().numpy(),
+        "texture_basis": texture_basis,
+        "texture_scale": texture_scale,
+        "shape_mean": shape_mean.astype(np.float32),
+        "shape_basis": shape_basis.astype(np.float32),
+        "joint": joint.astype(np.float32),
+        "mixture_weights": mixture.weights_.astype(np.float32),
+        "mixture_means": mixture.means_.astype(np.float32),
+        "mixture_factors": np.linalg.cholesky(mixture.covariances_).astype(np.float16),
+        "landmarks": mean.astype(np.float32),
+    }, latents.astype(np.float32)
+
+
+# ----------------------------------------------------------------------------------------------- refiner
+
+
+class Discriminator(nn.Module):
+    """Tells real textures from made ones, at three sizes of what it looks at."""
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 160)):
+        super().__init__()
+        norm = nn.utils.parametrizations.spectral_norm
+        pairs = zip((3, *widths[:-1]), widths, strict=True)
+        self.layers = nn.ModuleList([norm(nn.Conv2d(a, b, 4, 2, 1)) for a, b in pairs])
+        self.heads = nn.ModuleList([norm(nn.Conv2d(width, 1, 3, 1, 1)) for width in widths[1:]])
+
+    def forward(self, texture: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """(B, 3, 96, 96) -> maps of scores (B, 1, 24, 24), (B, 1, 12, 12) and (B, 1, 6, 6), and all features."""
+        features = []
+        for layer in self.layers:
+            features.append(F.leaky_relu(layer(features[-1] if features else texture), 0.2))
+        return [head(x) for head, x in zip(self.heads, features[1:], strict=True)], features
+
+
+def blurred_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of 4x4 means; what lies outside the face counts an eighth."""
+    line = torch.arange(TEXTURE, dtype=torch.float32)
+    face = (((line[None] - 47.5) / 33) ** 2 + ((line[:, None] - 47) / 44) ** 2 < 1).float()
+    weight = F.avg_pool2d((0.12 + 0.88 * face)[None, None], 4)
+    return ((F.avg_pool2d(a, 4) - F.avg_pool2d(b, 4)).abs() * weight).mean()
+
+
+def train_refiner(
+    textures: np.ndarray,
+    latents: np.ndarray,
+    model: dict[str, np.ndarray],
+    steps: int,
+    seed: int = 0,
+    save: Callable[[Refiner], None] = lambda refiner: None,
+) -> Refiner:
+    """The averaged refiner after `steps` batches: half reconstructions of real textures, half new faces.
+
+    textures: (N, 96, 96, 3) uint8. latents: (2 N, K), theirs and then their mirror images'. A reconstruction is
+    drawn to the real texture, by pixel and by the discriminator's features; a new face only to its own blurred
+    texture; and both to what the discriminator takes for real. save: called with the average every 200 steps.
+    """
+    from face_generator import FaceGenerator
+
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    refiner, critic = Refiner(), Discriminator()
+    nn.init.normal_(refiner.last.weight, std=1e-3)  # at first the texture passes as it is
+    nn.init.zeros_(refiner.last.bias)
+    average = copy.deepcopy(refiner)
+    parts = {**model, **{f"refiner.{key}": value.numpy() for key, value in refiner.state_dict().items()}}
+    generator = FaceGenerator({key: torch.from_numpy(np.asarray(value)) for key, value in parts.items()})
+    for network in (refiner, critic):
+        network.to(memory_format=torch.channels_last)
+    ours = torch.optim.Adam(refiner.parameters(), 2e-4, betas=(0.0, 0.99))
+    theirs = torch.optim.Adam(critic.parameters(), 4e-4, betas=(0.0, 0.99))
+
+    def rate(step: int) -> float:
+        return min(1, step / 100) * min(1, (steps - step) / (0.3 * steps))
+
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in (ours, theirs)]
+    half = BATCH // 2
+    bar = tqdm(range(steps), desc="refiner", disable=None)
+    for step in bar:
+        rows = rng.integers(0, len(textures), BATCH)
+        mirrored = rng.random(BATCH) < 0.5
+        chosen = np.where(mirrored[:, None, None, None], textures[rows][:, :, ::-1], textures[rows])
+        real = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 127.5 - 1  # (B, 3, 96, 96)
+        codes = np.concatenate([latents[(rows + len(textures) * mirrored)[:half]], generator.sample(half, rng)])
+        blurred = generator.blurred(codes).contiguous(memory_format=torch.channels_last)
+        made = refiner(blurred)
+
+        loss = 0
+        for true, false in zip(critic(real)[0], critic(made.detach())[0], strict=True):
+            loss = loss + F.relu(1 - true).mean() + F.relu(1 + false).mean()
+        if step % 16 == 0:  # keep the critic's slope at real textures small (Mescheder et al., ICML 2018)
+            at = real.clone().requires_grad_(True)
+            scores = sum(score.mean((1, 2, 3)).sum() for score in critic(at)[0])
+            (slope,) = torch.autograd.grad(scores, at, create_graph=True)
+            loss = loss + 16 * 0.25 * slope.square().sum((1, 2, 3)).mean()
+        theirs.zero_grad()
+        loss.backward()
+        theirs.step()
+
+        critic.requires_grad_(False)
+        scores, features = critic(made)
+        with torch.no_grad():
+            _, wanted = critic(real[:half])
+        fooled = -sum(score.mean() for score in scores)
+        alike = sum((f[:half] - w).abs().mean() for f, w in zip(features, wanted, strict=True))
+        pixels = (made[:half] - real[:half]).abs().mean()
+        kept = blurred_distance(made[:half], real[:half]) + blurred_distance(made[half:], blurred[half:])
+        loss = 0.5 * fooled + 2 * alike + 2 * pixels + 5 * kept
+        ours.zero_grad()
+        loss.backward()
+        ours.step()
+        critic.requires_grad_(True)
+        for schedule in schedules:
+            schedule.step()
+        with torch.no_grad():
+            for mean, value in zip(average.parameters(), refiner.parameters(), strict=True):
+                mean.lerp_(value, 1 - min(0.995, (1 + step) / (20 + step)))
+        if step % 20 == 0:
+            bar.set_postfix(pixels=f"{pixels.item():.3f}", fooled=f"{fooled.item():.2f}", refresh=False)
+        if step % 200 == 199:
+            save(average)
+    return average
+
+
+def save_generator(model: dict[str, np.ndarray], refiner: Refiner, path: Path) -> None:
+    """Write both as `FaceGenerator.load` reads them; the file appears whole or not at all."""
+    tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in model.items()}
+    tensors |= {f"refiner.{key}": value.half().contiguous() for key, value in refiner.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    save_file(tensors, partial)
+    os.replace(partial, path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="train_generator.py", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of CelebA, with its lists")
+    parser.add_argument("--out", type=Path, default=WEIGHTS / "faces.safetensors")
+    parser.add_argument("--cache", type=Path, help="an .npz file for the textures: found there, not made again")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"of the refiner (default: {STEPS})")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    try:
+        data = textures_of(CelebA(options.data, split="train"), options.cache)
+    except (DataError, ImportError, OSError) as error:
+        print(f"train_generator.py: {error}", file=sys.stderr)
+        return 1
+    keep = is_frontal(data["shapes"], data["scores"], data["mean"])
+    print(f"{keep.sum()} of {len(keep)} faces look at the camera")
+    torch.manual_seed(options.seed)
+    model, latents = linear_model(data["textures"][keep], data["shapes"][keep], data["mean"])
+
+    def save(refiner: Refiner) -> None:
+        save_generator(model, refiner, options.out)
+
+    save(train_refiner(data["textures"][keep], latents, model, options.steps, options.seed, save))
+    print(f"wrote {options.out}, {options.out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
