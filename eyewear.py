@@ -26,6 +26,8 @@ EYEWEAR = (
     "shadow", "power", "temple", "lens_hue",
 )  # fmt: skip
 SUNGLASSES_FROM = 0.75  # of the distribution of `tint`
+PLASTIC, TORTOISE, METAL = 0.36, 0.46, 0.94  # where each ends in that of `material`; the rest is transparent
+RIMLESS, HALF_RIM, BROWLINE = 0.14, 0.27, 0.32  # where each ends in that of `rim`; the rest is a full rim
 
 
 def uniform(normal: float) -> float:
@@ -126,7 +128,7 @@ def _outwards(outline: np.ndarray) -> np.ndarray:
 
 def _colour(hue: float, lightness: float, material: float, rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
     """Colour (3,) in 0..1, its gloss and its opacity, from three numbers in 0..1."""
-    if material < 0.45:  # plastic: black, dark brown, now and then a colour
+    if material < PLASTIC:  # plastic: black, dark brown, now and then a colour
         value = 0.03 + 0.12 * lightness
         if hue < 0.5:
             return np.float32([value, value, value * 1.05]), 0.35, 1.0
@@ -134,9 +136,9 @@ def _colour(hue: float, lightness: float, material: float, rng: np.random.Genera
             return np.float32([0.10 + 0.22 * lightness, 0.06 + 0.12 * lightness, 0.03 + 0.06 * lightness]), 0.4, 1.0
         colours = [(0.55, 0.08, 0.1), (0.08, 0.15, 0.45), (0.1, 0.3, 0.2), (0.4, 0.1, 0.4), (0.85, 0.83, 0.8)]
         return np.float32(colours[int((hue - 0.75) / 0.25 * 4.999)]) * (0.6 + 0.5 * lightness), 0.4, 1.0
-    if material < 0.6:  # tortoiseshell: mottled in `draw_eyewear`
+    if material < TORTOISE:  # tortoiseshell: mottled in `draw_eyewear`
         return np.float32([0.30, 0.17, 0.07]) * (0.6 + 0.6 * lightness), 0.4, 0.97
-    if material < 0.92:  # metal
+    if material < METAL:  # metal
         metals = [(0.12, 0.12, 0.13), (0.35, 0.35, 0.37), (0.66, 0.66, 0.68), (0.66, 0.52, 0.28), (0.5, 0.36, 0.28)]
         return np.float32(metals[int(hue * 4.999)]) * (0.75 + 0.4 * lightness), 0.7, 1.0
     return np.float32([0.8, 0.78, 0.74]) * (0.7 + 0.4 * lightness), 0.6, 0.5  # transparent plastic
@@ -170,28 +172,28 @@ def draw_eyewear(
     # The frame: two lenses, their rims, a bridge between them, temples to the ears.
     face_width = np.hypot(*(landmarks[16] - landmarks[0])) / unit / max(0.8, np.cos(head.yaw))
     fit = np.clip(face_width / 2.3, 0.85, 1.12)
-    lens_width = fit * (0.70 + 0.26 * p["width"] + 0.08 * dark)
-    lens_height = lens_width * (0.52 + 0.46 * p["height"] + 0.06 * dark)
+    lens_width = fit * (0.66 + 0.27 * p["width"] + 0.10 * dark)
+    lens_height = lens_width * (0.44 + 0.44 * p["height"] ** 1.3 + 0.10 * dark)
     gap = fit * (0.24 + 0.10 * p["bridge"])
     squareness = 2.0 + 2.5 * p["squareness"] ** 1.5
     droop = max(0.0, p["droop"] - 0.7) * (0.5 + dark)
     outline = lens_outline(
         lens_width, lens_height, squareness, 0.02 + 0.10 * p["taper"], max(0, p["cat_eye"] - 0.7) * 0.9, droop
     )
-    metal = 0.6 <= p["material"] < 0.92
-    thick = (0.028 + 0.03 * p["thickness"]) if metal else (0.05 + 0.10 * p["thickness"] ** 2)
+    metal = TORTOISE <= p["material"] < METAL
+    thick = (0.020 + 0.032 * p["thickness"]) if metal else (0.045 + 0.085 * p["thickness"] ** 2)
     normals = _outwards(outline)
     upper = np.clip(-normals[:, 1], 0, 1)
     rim = np.full(len(outline), thick) * (1 + 0.8 * (p["top_heavy"] - 0.3) * upper)
-    rimless, half = p["rim"] < 0.09, 0.09 <= p["rim"] < 0.2
-    browline = 0.2 <= p["rim"] < 0.28
+    rimless, half = p["rim"] < RIMLESS, RIMLESS <= p["rim"] < HALF_RIM
+    browline = HALF_RIM <= p["rim"] < BROWLINE
     if half:
         rim = rim * np.clip(0.5 - 3 * normals[:, 1], 0.0, 1.0)
     if browline:
         rim = 0.028 + (0.10 + 0.05 * p["thickness"]) * np.clip(-normals[:, 1] * 1.5 - 0.3, 0, 1)
     if rimless:
         rim = np.full(len(outline), 0.012)
-    centre_y = 0.10 * lens_height / 0.6 + 0.10 * (p["drop"] - 0.4) + 0.12 * max(0, p["drop"] - 0.85) / 0.15 - lift
+    centre_y = 0.13 * lens_height / 0.6 + 0.14 * (p["drop"] - 0.4) + 0.12 * max(0, p["drop"] - 0.85) / 0.15 - lift
 
     def place(points: np.ndarray, side: int) -> np.ndarray:
         """Points about a lens' centre -> pixels: both lenses lie on a slightly bent front."""
@@ -288,7 +290,7 @@ def draw_eyewear(
 
     base, gloss, opaque = _colour(p["hue"], p["lightness"], p["material"], rng)
     body = np.broadcast_to(base, image.shape)
-    if 0.45 <= p["material"] < 0.6:
+    if PLASTIC <= p["material"] < TORTOISE:
         grain = cv2.resize(
             rng.standard_normal((14, 14)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
         )

@@ -26,6 +26,7 @@ from pipeline import WEIGHTS
 TEXTURE = 96  # pixels a side of the texture, in which the mean face lies with its eyes at EYES
 EYES = ((34.5, 38.0), (61.5, 38.0))
 SIZE = 112  # pixels a side of a finished face
+MOST_DETAIL = 0.35  # of -1..1: what the refiner adds at most, so that no single pixel stands out
 GRID = 4  # pixels between the points at which the warp is computed
 
 
@@ -161,8 +162,11 @@ class FaceGenerator:
     @torch.inference_mode()
     def textures(self, latents: np.ndarray) -> np.ndarray:
         """(N, K) -> (N, 96, 96, 3) uint8 RGB, sharp."""
-        texture = self.refiner(self.blurred(latents).contiguous(memory_format=torch.channels_last))
-        return (texture.clamp(-1, 1) * 127.5 + 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+        blurred = self.blurred(latents).contiguous(memory_format=torch.channels_last)
+        detail = self.refiner(blurred) - blurred
+        texture = blurred + MOST_DETAIL * torch.tanh(detail / MOST_DETAIL)
+        texture = (texture.clamp(-1, 1) * 127.5 + 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+        return np.stack([_calm_colours(one) for one in texture])
 
     def __call__(
         self, latents: np.ndarray, places: np.ndarray | None = None, size: int = SIZE
@@ -179,6 +183,13 @@ class FaceGenerator:
             for texture, shape, place in zip(textures, shapes, places, strict=True)
         ]
         return np.stack([face for face, _ in made]), np.stack([landmarks for _, landmarks in made])
+
+
+def _calm_colours(texture: np.ndarray) -> np.ndarray:
+    """A texture (96, 96, 3) uint8 without the coloured specks that an adversary leaves: its light, median colours."""
+    planes = cv2.cvtColor(texture, cv2.COLOR_RGB2YCrCb)
+    planes[..., 1:] = cv2.medianBlur(planes, 5)[..., 1:]
+    return cv2.cvtColor(planes, cv2.COLOR_YCrCb2RGB)
 
 
 def _place(

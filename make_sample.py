@@ -3,7 +3,7 @@
     python make_sample.py                                        # data/sample again, from its seeds
     python make_sample.py --out DIR --count 500 --glasses        # 500 further faces, all with glasses
     python make_sample.py --out DIR --count 500 --bare --seed 7  # without
-    python make_sample.py --figure direction.png                 # one face moved along the "glasses direction"
+    python make_sample.py --figures data/sample                  # faces.jpg and direction.jpg, for its README
 
     from make_sample import Scene, sample_latents, render
     latents = sample_latents(8, seed=0, glasses=True)            # (8, K) float32
@@ -37,7 +37,7 @@ import pandas as pd
 
 from eyewear import EYEWEAR, SUNGLASSES_FROM, Canvas, Head, draw_eyewear, is_sunglasses, uniform
 from face_generator import SIZE, FaceGenerator
-from pipeline import KINDS
+from pipeline import KINDS, PhotoError, read_image
 
 SAMPLE = Path(__file__).parent / "data" / "sample"
 TRAIN, TEST = 1000, 200  # faces in the layout of the Kaggle set
@@ -52,8 +52,8 @@ SCENE = (
     "glasses", "turn", "zoom", "right", "down", "exposure", "contrast", "warmth", "saturation", "side_light", "blur",
     "noise", "headwear", "headwear_hue", "headwear_low", "fringe", "near_miss",
 )  # fmt: skip
-HATS_FROM, FRINGE_FROM = 0.90, 0.93  # of the distributions of `headwear` and `fringe`
-NEAR_MISSES = {"on_head": 0.90, "dark_eyes": 0.80, "brows": 0.70}  # from where in that of `near_miss`
+HATS_FROM, FRINGE_FROM = 0.90, 0.95  # of the distributions of `headwear` and `fringe`
+NEAR_MISSES = {"on_head": 0.91, "dark_eyes": 0.75, "brows": 0.65}  # from where in that of `near_miss`
 
 
 class Picture(NamedTuple):
@@ -170,16 +170,16 @@ def draw_fringe(face: np.ndarray, landmarks: np.ndarray, fullness: float, rng: n
     head, canvas = Head.of(landmarks), Canvas(*face.shape[:2], blur=0.45)
     image = face.astype(np.float32)
     at = np.clip(head.project(np.array([[x, -1.22, 0.0] for x in (-0.5, 0.0, 0.5)])), 1, len(face) - 2).astype(int)
-    hair = np.median(image[at[:, 1], at[:, 0]], axis=0)
+    hair = min(image[at[:, 1], at[:, 0]], key=np.sum)
     low, lean, part = -0.50 + 0.08 * rng.standard_normal(), 0.25 * rng.standard_normal(), rng.uniform(-0.6, 0.6)
     t = np.linspace(0, 1, 9)
-    for _ in range(int(50 + 15 * fullness)):
+    for _ in range(int(70 + 20 * fullness)):
         x = rng.uniform(-1.0, 1.0)
         tip = low + 0.10 * rng.standard_normal() + 0.25 * abs(x - part)
         path = np.stack([x + (lean + 0.25 * (x - part)) * t**2, -1.7 + (tip + 1.7) * t, np.zeros(9)], 1)
-        strand = canvas.band(head.project(path), head.unit * np.linspace(0.10, 0.01, 9))
-        shade = hair * rng.uniform(0.65, 1.15)
-        image += (shade - image) * (0.75 * strand[..., None])
+        strand = canvas.band(head.project(path), head.unit * np.linspace(0.12, 0.02, 9))
+        shade = hair * rng.uniform(0.75, 1.05)
+        image += (shade - image) * (0.6 * strand[..., None])
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -221,8 +221,9 @@ def draw_hat(face: np.ndarray, landmarks: np.ndarray, scene: Scene, rng: np.rand
     else:
         weave = 0.05 * cv2.GaussianBlur(rng.standard_normal((height, width)), (0, 0), 3) * 6
     shading = (1.05 - 0.25 * columns**2 + weave) * (0.75 + 0.25 * np.clip((rows + low) * 4 + 0.3, 0, 1))
-    shadow = cv2.GaussianBlur(np.roll(cloth, round(0.12 * head.unit), 0), (0, 0), 0.08 * head.unit)
-    image = face * (1 - 0.45 * shadow[..., None])
+    reach = rng.uniform(0.1, 0.6)  # of the shadow, units: down to the eyes, now and then
+    shadow = cv2.GaussianBlur(np.roll(cloth, round(reach * head.unit), 0), (0, 0), (0.05 + 0.2 * reach) * head.unit)
+    image = face * (1 - 0.5 * shadow[..., None])
     light = np.clip(
         face[landmarks[30].astype(int).clip(0, height - 1)[1], landmarks[30].astype(int)[0]].mean() / 150, 0.4, 1.15
     )
@@ -241,12 +242,12 @@ def take_picture(image: np.ndarray, scene: Scene, rng: np.random.Generator) -> n
     width = image.shape[1]
     x = np.linspace(-1, 1, width)[None, :, None]
     picture = image.astype(np.float32) / 255 * np.clip(1 + 0.12 * scene.side_light * x, 0.5, 1.5)
-    picture = picture * 2 ** (0.28 * np.clip(scene.exposure, -2.5, 2))
+    picture = picture * 2 ** (0.24 * np.clip(scene.exposure, -2.5, 1.5))
     mean = picture.mean()
-    picture = (picture - mean) * (1 + 0.12 * np.clip(scene.contrast, -2, 2)) + mean
+    picture = (picture - mean) * (1 + 0.10 * np.clip(scene.contrast - 0.5, -2, 1.5)) + mean
     picture = picture * (1 + 0.05 * np.clip(scene.warmth, -2, 2) * np.array([1, 0, -1]))
     gray = picture.mean(-1, keepdims=True)
-    picture = gray + (picture - gray) * max(0.0, 1 + 0.2 * scene.saturation)
+    picture = gray + (picture - gray) * max(0.0, 0.95 + 0.15 * scene.saturation)
     picture = picture.astype(np.float32)
     if (sigma := 1.1 * (uniform(scene.blur) - 0.5) * width / SIZE) > 0.15:
         picture = cv2.GaussianBlur(picture, (0, 0), sigma)
@@ -371,32 +372,27 @@ def glasses_direction(latents: np.ndarray, glasses: np.ndarray) -> np.ndarray:
     return latents[glasses == 1].mean(0) - latents[glasses == 0].mean(0)
 
 
-def draw_direction(path: str | os.PathLike, seed: int = SEED, faces: int = 4, steps: int = 7) -> None:
-    """Draw bare faces moved along the glasses direction that 1,000 labelled latents show, as a PNG."""
-    from matplotlib.figure import Figure
-
-    known = sample_latents(1000, seed)
-    direction = glasses_direction(known, known[:, -len(SCENE)] > 0)
-    from detector_architectures import load_detector
-
-    start = [z for z, _ in good_pictures(faces, [seed, 3], load_detector("slim"), glasses=False)]
-    amounts = np.linspace(0, 1, steps)
-    figure = Figure(figsize=(1.4 * steps, 1.5 * faces), layout="constrained")
-    for axis, (row, amount) in zip(
-        figure.subplots(faces, steps).ravel(), [(z, a) for z in start for a in amounts], strict=True
-    ):
-        axis.imshow(render((row + amount * direction)[None])[0].image)
-        axis.set_title(f"v + {amount:.2f} d", fontsize=8)
-        axis.axis("off")
-    figure.savefig(path, dpi=110)
-
-
-def draw_faces(path: str | os.PathLike, pictures: Sequence[np.ndarray], columns: int = 16) -> None:
-    """Draw (H, W, 3) pictures side by side, `columns` a row, as a PNG or JPEG."""
+def draw_faces(path: str | os.PathLike, pictures: Sequence[np.ndarray], columns: int) -> None:
+    """Draw (H, W, 3) uint8 pictures side by side, `columns` a row. Raises OSError where it cannot be written."""
     rows = [np.concatenate(list(pictures[i : i + columns]), 1) for i in range(0, len(pictures), columns)]
-    sheet = cv2.cvtColor(np.concatenate(rows, 0), cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(path), sheet):
+    if not cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(rows, 0), cv2.COLOR_RGB2BGR)):
         raise OSError(f"cannot write {path}")
+
+
+def draw_figures(folder: Path) -> None:
+    """Write `faces.jpg`, the first 64 shipped faces, and `direction.jpg`, bare faces moved along the direction.
+
+    The direction is what a learner finds: the mean latent of faces labelled 1 less that of faces labelled 0,
+    of train.csv, wrong labels and all.
+    """
+    pictures = SAMPLE / "faces-spring-2020" / "faces-spring-2020"
+    draw_faces(folder / "faces.jpg", [read_image(pictures / f"face-{i + 1}.jpg")[0] for i in range(64)], 16)
+    table = pd.read_csv(SAMPLE / "train.csv")
+    latents, glasses = table.filter(regex=r"^v\d+$").to_numpy(dtype=np.float32), table["glasses"].to_numpy()
+    direction = glasses_direction(latents, glasses)
+    start = latents[glasses == 0][:4]
+    steps = [latent + amount * direction for latent in start for amount in np.linspace(0, 1.25, 9)]
+    draw_faces(folder / "direction.jpg", [picture.image for picture in render(np.stack(steps))], 9)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -407,16 +403,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--glasses", action="store_const", const=True, help="with --count: all with glasses")
     kind.add_argument("--bare", dest="glasses", action="store_const", const=False, help="with --count: all without")
-    parser.add_argument("--figure", type=Path, help="draw faces moved along the glasses direction there, and no more")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="draw the two figures there, and no more")
     options = parser.parse_args(arguments)
     if options.glasses is not None and options.count is None:
         parser.error("--glasses and --bare need --count")
     if options.count is not None and (options.count < 1 or options.out == SAMPLE):
         parser.error("--count needs a number above 0, and an --out of its own")
     try:
-        if options.figure:
-            draw_direction(options.figure)
-            print(f"wrote {options.figure}")
+        if options.figures:
+            draw_figures(options.figures)
+            print(f"wrote faces.jpg and direction.jpg to {options.figures}")
         elif options.count:
             from detector_architectures import load_detector
 
@@ -426,7 +422,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             write_sample(options.out)
             print(f"wrote {TRAIN + TEST} faces and {IDENTITIES * PICTURES} of {IDENTITIES} people to {options.out}")
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, PhotoError, ValueError) as error:
         print(f"make_sample.py: {error}", file=sys.stderr)
         return 1
     return 0
