@@ -47,13 +47,13 @@ SEED, QUALITY = 2020, 90  # of the shipped set; of its JPEG files
 BATCH = 16  # faces made at a time; always so many, so that the arithmetic is always the same
 
 # The numbers of a scene, each about normally distributed. Those from `turn` to `down` place the face in the picture,
-# those from `exposure` to `noise` are the camera's. `near_miss` matters only on faces without glasses.
+# those from `exposure` to `noise` are the camera's. `near_miss` is what a hasty look takes for glasses.
 SCENE = (
     "glasses", "turn", "zoom", "right", "down", "exposure", "contrast", "warmth", "saturation", "side_light", "blur",
     "noise", "headwear", "headwear_hue", "headwear_low", "fringe", "near_miss",
 )  # fmt: skip
-HATS_FROM, FRINGE_FROM = 0.90, 0.95  # of the distributions of `headwear` and `fringe`
-NEAR_MISSES = {"on_head": 0.91, "dark_eyes": 0.75, "brows": 0.65}  # from where in that of `near_miss`
+HATS_FROM, FRINGE_FROM = 0.90, 0.97  # of the distributions of `headwear` and `fringe`
+NEAR_MISSES = {"on_head": 0.92, "dark_eyes": 0.78, "brows": 0.68, "bags": 0.55}  # from where in that of `near_miss`
 
 
 class Picture(NamedTuple):
@@ -92,11 +92,10 @@ class Scene:
 
     @property
     def near_miss(self) -> str:
-        """What on a face without glasses might be taken for some, "" for nothing."""
-        if self.opacity > 0:
-            return ""
+        """What might be taken for glasses, "" for nothing; glasses on the head only where none are worn."""
         share = uniform(self.numbers["near_miss"])
-        return next((name for name, start in NEAR_MISSES.items() if share >= start), "")
+        found = next((name for name, start in NEAR_MISSES.items() if share >= start), "")
+        return "" if found == "on_head" and self.opacity > 0 else found
 
 
 @lru_cache(maxsize=1)
@@ -153,7 +152,7 @@ def draw_scene(face: np.ndarray, landmarks: np.ndarray, scene: Scene) -> Picture
     if uniform(scene.fringe) >= FRINGE_FROM:
         face = draw_fringe(face, landmarks, scene.fringe, rng)
         extra.append("fringe")
-    if scene.near_miss in ("dark_eyes", "brows"):
+    if scene.near_miss in ("dark_eyes", "brows", "bags"):
         face = darken(face, landmarks, scene.near_miss, rng)
     hat = uniform(scene.headwear) >= HATS_FROM and scene.near_miss != "on_head"
     if hat:
@@ -184,21 +183,26 @@ def draw_fringe(face: np.ndarray, landmarks: np.ndarray, fullness: float, rng: n
 
 
 def darken(face: np.ndarray, landmarks: np.ndarray, what: str, rng: np.random.Generator) -> np.ndarray:
-    """Deep shadows around the eyes, or heavy brows: what a hasty look takes for a frame."""
+    """Deep shadows around the eyes, heavy brows, or bags below the eyes: what a hasty look takes for a frame."""
     canvas = Canvas(*face.shape[:2], blur=0.6)
     unit = Head.of(landmarks).unit
     mask = np.zeros(face.shape[:2], np.float32)
     for eye, brow in ((landmarks[36:42], landmarks[17:22]), (landmarks[42:48], landmarks[22:27])):
-        if what == "brows":
+        if what == "bags":
+            t = np.linspace(-1, 1, 15)
+            for low in rng.uniform(0.10, 0.34, 2):
+                arc = np.stack([rng.uniform(0.24, 0.36) * t, low + 0.14 * (1 - t**2) - 0.04], 1)
+                mask = np.maximum(mask, canvas.band(eye.mean(0) + unit * arc, unit * 0.05 * (1 - 0.8 * t**2)))
+        elif what == "brows":
             mask = np.maximum(mask, canvas.band(brow, unit * np.array([0.08, 0.11, 0.12, 0.11, 0.08])))
         else:
             turn = np.linspace(0, 2 * np.pi, 40)
             mask = np.maximum(
                 mask, canvas.fill(eye.mean(0) + unit * np.stack([0.33 * np.cos(turn), 0.2 * np.sin(turn)], 1))
             )
-    if what == "dark_eyes":
-        mask = cv2.GaussianBlur(mask, (0, 0), 0.09 * unit)
-    return np.clip(face * (1 - rng.uniform(0.35, 0.6) * mask[..., None]), 0, 255).astype(np.uint8)
+    softness, strength = {"dark_eyes": (0.09, 0.60), "bags": (0.03, 0.50), "brows": (0.02, 0.60)}[what]
+    mask = cv2.GaussianBlur(mask, (0, 0), softness * unit)
+    return np.clip(face * (1 - rng.uniform(0.5, 1.0) * strength * mask[..., None]), 0, 255).astype(np.uint8)
 
 
 def draw_hat(face: np.ndarray, landmarks: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
