@@ -26,6 +26,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -633,6 +634,24 @@ class LowResolution(v2.Transform):
         return v2.functional.resize(small, list(size), antialias=True)
 
 
+class Jpeg(v2.Transform):
+    """Compresses each picture as a JPEG of a quality drawn from `quality`. (torchvision's own is deprecated.)"""
+
+    def __init__(self, quality: tuple[int, int] = (25, 90)):
+        super().__init__()
+        self.quality = quality
+
+    def make_params(self, flat_inputs):
+        return {"quality": int(torch.randint(self.quality[0], self.quality[1] + 1, ()))}
+
+    def transform(self, inpt, params):
+        pictures = inpt.movedim(-3, -1).cpu().numpy()[..., ::-1]  # (..., H, W, 3) BGR
+        flat = pictures.reshape(-1, *pictures.shape[-3:])
+        coded = [cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, params["quality"]])[1] for picture in flat]
+        decoded = np.stack([cv2.imdecode(code, cv2.IMREAD_COLOR) for code in coded])
+        return torch.tensor(decoded.reshape(pictures.shape)[..., ::-1].copy()).movedim(-1, -3).to(inpt)
+
+
 class CoverLowerFace(v2.Transform):
     """Paints everything below a slanted line under the eyes in one colour, as a mask or a scarf does."""
 
@@ -689,7 +708,7 @@ def train_transform(strength: float = 1.0) -> nn.Module:
                 v2.RandomGrayscale(p=0.1 * s),
                 v2.RandomApply([LowResolution()], p=0.25 * s),
                 v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 1.5))], p=0.12 * s),
-                v2.RandomApply([v2.JPEG((25, 90))], p=0.15 * s),
+                v2.RandomApply([Jpeg()], p=0.15 * s),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.RandomApply([v2.GaussianNoise(sigma=0.04 * s)], p=0.15 * s),
             ]
@@ -715,8 +734,6 @@ def write_celeba_eyeglasses(data: Path, out: Path, size: int = 120, part: str = 
     celeba@identity_<id>@<file>, so that MeGlass(out) splits it by identity. Eye positions come from the
     official list_landmarks_align_celeba.txt where it lies beside the others. Returns the number of faces.
     """
-    import cv2
-
     dataset = CelebA(data, split=part, balanced=seed)
     eyes = {}
     if (landmarks := data / "list_landmarks_align_celeba.txt").is_file():

@@ -96,7 +96,7 @@ def save_weights(model: GlassesCNN, path: str | os.PathLike, **metadata) -> None
     tensors = {}
     for name, value in fold_batch_norm(model).state_dict().items():
         if value.dim() > 1:
-            tensors[name], tensors[f"{name}.scale"] = _quantize(value.float().cpu())
+            tensors[name], tensors[f"{name}.scale"] = _quantize(value.float().cpu().contiguous())
         else:
             tensors[name] = value.half().cpu()
     header = {"architecture": type(model).__name__, "widths": model.widths, "kinds": KINDS, **metadata}

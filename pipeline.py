@@ -9,6 +9,7 @@ Importing this module imports neither torch nor any detector's package: they loa
 """
 
 import os
+import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +81,9 @@ def read_image(path: str | os.PathLike, max_side: int | None = MAX_SIDE) -> tupl
     Raises PhotoError with one line for anything that is not a whole picture.
     """
     try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):  # a pipe would keep us waiting for ever
+            raise PhotoError("a folder, not a picture" if stat.S_ISDIR(mode) else "not a regular file")
         if Path(path).suffix.lower() in (".heic", ".heif"):
             _register_heif()
         with warnings.catch_warnings():
@@ -97,18 +101,16 @@ def read_image(path: str | os.PathLike, max_side: int | None = MAX_SIDE) -> tupl
     except Image.DecompressionBombError as error:  # Pillow's limit, checked before anything is decoded
         raise PhotoError(f"refused, more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels") from error
     except UnidentifiedImageError as error:
-        reason = "the file is empty" if os.path.getsize(path) == 0 else "not a picture in a format Pillow reads"
+        reason = "the file is empty" if Path(path).stat().st_size == 0 else "not a picture in a format Pillow reads"
         raise PhotoError(reason) from error
     except FileNotFoundError as error:
         raise PhotoError("no such file") from error
     except PermissionError as error:
         raise PhotoError("no permission to read it") from error
-    except IsADirectoryError as error:
-        raise PhotoError("a folder, not a picture") from error
     except MemoryError as error:
         raise PhotoError("too large for the memory of this machine") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError ...
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise PhotoError(f"damaged picture: {reason}"[:200]) from error
 
 
@@ -126,7 +128,7 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I") or picture.mode == "F":
         gray = np.nan_to_num(np.asarray(picture, dtype=np.float32))
         low, high = (0.0, 65535.0) if picture.mode != "F" and gray.max() > 255 else (gray.min(), gray.max())
-        if picture.mode != "F" and 0 <= gray.min() and gray.max() <= 255:
+        if picture.mode != "F" and gray.min() >= 0 and gray.max() <= 255:
             low, high = 0.0, 255.0
         gray = np.clip((gray - low) * (255.0 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
@@ -177,7 +179,7 @@ def find_faces(detector, image: np.ndarray) -> list[Face]:
     """All faces of an (H, W, 3) uint8 RGB image, the main one first; the centre crop where there is none."""
     faces = detector(image) or load_detector("center")(image)
     first = main_face(faces, image.shape)
-    return [first] + sorted((face for face in faces if face is not first), key=lambda face: -face.area)
+    return [first, *sorted((face for face in faces if face is not first), key=lambda face: -face.area)]
 
 
 class GlassesPipeline:

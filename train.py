@@ -2,7 +2,7 @@
 
     python train.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH
                     [--epochs 60] [--seed 0] [--device auto] [--out runs/glasses] [--resume]
-    torchrun --nproc_per_node 4 train.py --data ...          # one process a GPU
+    torchrun --standalone --nproc_per_node 4 train.py ...    # one process a GPU
 
 CelebA keeps its official partition; of the other sources given with --data, one identity in five (or, where
 there are none, one face in five) validates. Sources given with --validate are never trained on. In --out:

