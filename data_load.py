@@ -35,7 +35,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from pipeline import CROP_SIZE, CROP_UNIT, IMAGE_SUFFIXES, PhotoError, align_face, find_faces, read_image
+from pipeline import CROP, IMAGE_SUFFIXES, Crop, PhotoError, align_face, find_faces, read_image
 
 
 class Label(IntEnum):
@@ -552,7 +552,7 @@ def split(dataset: FaceDataset, fractions: Sequence[float] = (0.8, 0.2), seed: i
 class CachedFaces(Dataset):
     """Faces of a data set found, aligned and kept as one memory-mapped array: an epoch decodes no JPEG.
 
-    crops: (N, H, W, 3) uint8, aligned by `pipeline.align_face` with `margin` times the size of the network's
+    crops: (N, H, W, 3) uint8, aligned by `pipeline.align_face` with MARGIN times the size of the network's
     crop, so that the training transforms can shift and turn it. labels: (N,) int64.
 
     detector: a callable as in `detector_architectures`. cache: the folder for the arrays; a change of the list
@@ -560,14 +560,15 @@ class CachedFaces(Dataset):
     or not at all.
     """
 
-    def __init__(self, dataset: FaceDataset, detector, cache: str | os.PathLike = ".cache", margin: float = 1.5):
-        self.dataset = dataset
-        width, height = (2 * round(side * margin / 2) for side in CROP_SIZE)
-        recipe = [detector.name, width, height, CROP_UNIT, [(str(f), f.stat().st_size) for f in dataset.files]]
+    MARGIN = 1.5
+
+    def __init__(self, dataset: FaceDataset, detector, cache: str | os.PathLike = ".cache", crop: Crop = CROP):
+        crop = crop.with_margin(self.MARGIN)
+        recipe = [detector.name, crop, [(str(file), file.stat().st_size) for file in dataset.files]]
         digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
         path = Path(cache) / f"{dataset.source}-{digest}.npy"
         if not path.is_file():
-            _write_crops(path, dataset, detector, (width, height))
+            _write_crops(path, dataset, detector, crop)
         self.crops = np.load(path, mmap_mode="r")
         self.labels = dataset.labels
 
@@ -580,14 +581,14 @@ class CachedFaces(Dataset):
         return crops.movedim(-1, -3), torch.as_tensor(self.labels[index])
 
 
-def _write_crops(path: Path, dataset: FaceDataset, detector, size: tuple[int, int]) -> None:
+def _write_crops(path: Path, dataset: FaceDataset, detector, crop: Crop) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    crops = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(dataset), size[1], size[0], 3))
+    crops = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(dataset), crop.height, crop.width, 3))
 
     def write(i: int) -> None:
         image = dataset.read(i)
-        crops[i] = align_face(image, find_faces(detector, image)[0].landmarks, size)
+        crops[i] = align_face(image, find_faces(detector, image)[0].landmarks, crop)
 
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -681,15 +682,14 @@ class CutSide(v2.Transform):
         return out
 
 
-def train_transform(strength: float = 1.0) -> nn.Module:
+def train_transform(crop: Crop = CROP, strength: float = 1.0) -> nn.Module:
     """What real photos do to a face: (B, 3, 96, 144) uint8 crops with margin -> (B, 3, 64, 96) float32 in 0..1.
 
     strength scales the shifts, turns and changes of light; 0 leaves only the centre crop.
     """
     if strength == 0:
-        return eval_transform()
+        return eval_transform(crop)
     s = strength
-    crop = [CROP_SIZE[1], CROP_SIZE[0]]
     return Chunked(
         v2.Compose(
             [
@@ -701,7 +701,7 @@ def train_transform(strength: float = 1.0) -> nn.Module:
                     shear=[-5 * s, 5 * s, -5 * s, 5 * s],
                     interpolation=v2.InterpolationMode.BILINEAR,
                 ),
-                v2.CenterCrop(crop),
+                v2.CenterCrop([crop.height, crop.width]),
                 v2.RandomApply([CoverLowerFace()], p=0.12 * s),
                 v2.RandomApply([CutSide()], p=0.08 * s),
                 v2.ColorJitter(brightness=0.4 * s, contrast=0.4 * s, saturation=0.4 * s, hue=0.04 * s),
@@ -716,9 +716,9 @@ def train_transform(strength: float = 1.0) -> nn.Module:
     )
 
 
-def eval_transform() -> nn.Module:
+def eval_transform(crop: Crop = CROP) -> nn.Module:
     """The centre of each crop, as the pipeline sees it: (B, 3, 96, 144) uint8 -> (B, 3, 64, 96) float32."""
-    return v2.Compose([v2.CenterCrop([CROP_SIZE[1], CROP_SIZE[0]]), v2.ToDtype(torch.float32, scale=True)])
+    return v2.Compose([v2.CenterCrop([crop.height, crop.width]), v2.ToDtype(torch.float32, scale=True)])
 
 
 # --------------------------------------------------------------------------------------- the command line

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -32,11 +33,25 @@ KINDS = ("none", "eyeglasses", "sunglasses")  # the order of the model's outputs
 
 MAX_SIDE = 1280  # pixels: a larger JPEG is decoded at 1/2, 1/4 or 1/8, never to less than this
 
-# The crop the network sees. One unit is the distance between the eyes, or from the eyes to the mouth where
-# that is longer (a face in profile). The crop is centred a little below the eyes, the eye line level.
-CROP_SIZE = (96, 64)  # width, height in pixels
-CROP_UNIT = 36.0  # pixels a unit: the crop is 2.7 eye distances wide, a frame of ordinary glasses 2.2
-CROP_DROP = 0.15  # units from the eye line down to the centre of the crop
+
+class Crop(NamedTuple):
+    """The part of a face that a network sees: its centre a little below the eyes, the eye line level.
+
+    One unit is the distance between the eyes, or from the eyes to the mouth where that is longer, as in profile.
+    The default is 2.7 units wide; a frame of ordinary glasses is 2.2.
+    """
+
+    width: int = 96  # pixels
+    height: int = 64
+    unit: float = 36.0  # pixels a unit
+    drop: float = 0.15  # units from the eye line down to the centre
+
+    def with_margin(self, factor: float) -> "Crop":
+        """The same centre and scale, `factor` times as wide and high, in even numbers of pixels."""
+        return self._replace(width=2 * round(self.width * factor / 2), height=2 * round(self.height * factor / 2))
+
+
+CROP = Crop()
 
 
 class PhotoError(Exception):
@@ -139,25 +154,23 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def align_face(
-    image: np.ndarray, landmarks: np.ndarray, size: tuple[int, int] = CROP_SIZE, unit: float = CROP_UNIT
-) -> np.ndarray:
+def align_face(image: np.ndarray, landmarks: np.ndarray, crop: Crop = CROP) -> np.ndarray:
     """Cut a face out of `image`: the eye line level, both eyes at a fixed distance and place.
 
-    image: (H, W, 3) uint8. landmarks: (5, 2), as in `Face`. size: width, height of the crop in pixels.
-    unit: pixels of the crop from eye to eye. Returns (height, width, 3) uint8, black outside the photo.
+    image: (H, W, 3) uint8. landmarks: (5, 2), as in `Face`. Returns (height, width, 3) uint8 of `crop`, black
+    outside the photo.
     """
-    width, height = size
+    width, height = crop.width, crop.height
     eye, other_eye, _, mouth, other_mouth = np.asarray(landmarks, dtype=np.float64)
     eyes = (eye + other_eye) / 2
     across, down = other_eye - eye, (mouth + other_mouth) / 2 - eyes
     level = across + np.array([down[1], -down[0]])  # both say where the face's right is: their mean is steadier
     source_unit = max(np.hypot(*across), np.hypot(*down), 1.0)
     cos, sin = level / max(np.hypot(*level), 1e-6) if level.any() else (1.0, 0.0)
-    centre = eyes + CROP_DROP * source_unit * np.array([-sin, cos])
+    centre = eyes + crop.drop * source_unit * np.array([-sin, cos])
 
     # Much larger than the crop: shrink the part around the face by its area first, else the warp aliases.
-    scale = unit / source_unit
+    scale = crop.unit / source_unit
     if scale < 0.75:
         reach = np.hypot(width, height) / 2 / scale + 2
         x0, y0 = np.maximum(np.floor(centre - reach), 0).astype(int)
@@ -219,7 +232,7 @@ class GlassesPipeline:
         decoded = perf_counter()
         faces = find_faces(self.detector, image)
         detected = perf_counter()
-        crops = [align_face(image, face.landmarks) for face in faces]
+        crops = [align_face(image, face.landmarks, self.classifier.crop) for face in faces]
         answer.detector = faces[0].detector
         answer.faces = [
             FaceAnswer(tuple(round(float(v) * scale) for v in face.box), probability=0.0, kind="none") for face in faces

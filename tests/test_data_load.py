@@ -339,7 +339,7 @@ class WholeImage:
 
 
 def test_cache_holds_the_crops_and_is_written_once(meglass, tmp_path):
-    from pipeline import align_face
+    from pipeline import CROP, align_face
 
     dataset = MeGlass(meglass)
     cached = CachedFaces(dataset, WholeImage(), tmp_path / "cache")
@@ -347,7 +347,7 @@ def test_cache_holds_the_crops_and_is_written_once(meglass, tmp_path):
     assert faces.shape == (2, 3, 96, 144)
     assert labels.tolist() == dataset.labels[[7, 2]].tolist()
     image = dataset.read(7)
-    expected = align_face(image, WholeImage()(image)[0].landmarks, (144, 96))
+    expected = align_face(image, WholeImage()(image)[0].landmarks, CROP.with_margin(1.5))
     assert np.array_equal(faces[0].permute(1, 2, 0), expected)
     (file,) = (tmp_path / "cache").iterdir()
     before = file.stat().st_mtime_ns
@@ -367,11 +367,11 @@ def test_cache_is_whole_or_not_at_all(meglass, tmp_path):
 
 def test_centre_of_the_margin_is_the_crop_the_pipeline_makes(hopper):
     """Training sees the centre of the larger crop; predict.py sees the small one: they must be the same face."""
-    from pipeline import align_face, read_image
+    from pipeline import CROP, align_face, read_image
 
     image = read_image(hopper)[0]
     face = load_detector("slim")(image)[0]
-    small, large = align_face(image, face.landmarks), align_face(image, face.landmarks, (144, 96))
+    small, large = align_face(image, face.landmarks), align_face(image, face.landmarks, CROP.with_margin(1.5))
     difference = np.abs(large[16:80, 24:120].astype(int) - small)
     assert difference.mean() < 1, "the shrinking before the warp starts at another pixel, no more"
 

@@ -14,7 +14,7 @@ from PIL import Image
 import detector_architectures
 from conftest import ROOT
 from detector_architectures import DETECTORS, Face, MissingPackageError, load_detector, main_face
-from pipeline import CROP_DROP, CROP_UNIT, GlassesPipeline, PhotoError, align_face, read_image
+from pipeline import CROP, GlassesPipeline, PhotoError, align_face, read_image
 
 QUADRANTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # row, column of the four colours of `chart`
 COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40))
@@ -192,11 +192,11 @@ def test_align_puts_both_eyes_at_their_place(angle, scale):
         cv2.circle(image, at, radius, [255 * (c == channel) for c in range(3)], -1, cv2.LINE_AA, shift=4)
     crop = align_face(image, landmarks)
     assert crop.shape == (64, 96, 3)
-    for channel, x in ((0, 47.5 - CROP_UNIT / 2), (2, 47.5 + CROP_UNIT / 2)):
+    for channel, x in ((0, 47.5 - CROP.unit / 2), (2, 47.5 + CROP.unit / 2)):
         weight = crop[..., channel].astype(float)
         rows, columns = np.indices(weight.shape)
         assert (weight * columns).sum() / weight.sum() == pytest.approx(x, abs=0.7)
-        assert (weight * rows).sum() / weight.sum() == pytest.approx(31.5 - CROP_DROP * CROP_UNIT, abs=0.7)
+        assert (weight * rows).sum() / weight.sum() == pytest.approx(31.5 - CROP.drop * CROP.unit, abs=0.7)
 
 
 def test_align_profile_takes_its_size_from_eyes_to_mouth():
@@ -206,7 +206,7 @@ def test_align_profile_takes_its_size_from_eyes_to_mouth():
     image[138:143, 60:140] = 255  # a line at the mouth, one unit (40 pixels) below the eyes
     crop = align_face(image, landmarks)
     row = np.average(np.arange(64), weights=crop[:, 48, 0].astype(float))
-    assert row == pytest.approx(31.5 + (1 - CROP_DROP) * CROP_UNIT, abs=1)
+    assert row == pytest.approx(31.5 + (1 - CROP.drop) * CROP.unit, abs=1)
 
 
 @pytest.mark.parametrize(
