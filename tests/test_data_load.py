@@ -390,13 +390,18 @@ def test_train_transform_keeps_shape_range_and_seed():
     assert not torch.equal(first, transform(batch))
 
 
-def test_cover_lower_face_leaves_the_eyes():
+def test_covered_and_cut_faces_keep_the_eyes():
+    """At least one eye and its surroundings stay as they were, and something is covered."""
     torch.manual_seed(0)
     batch = torch.full((2, 3, 64, 96), 100, dtype=torch.uint8)
-    for _ in range(20):
-        covered = data_load.CoverLowerFace()(batch)
-        assert torch.equal(covered[..., :40, :], batch[..., :40, :])
-        assert (covered[..., -1, :] != 100).any() or (covered[..., -1, :] == 100).all()
+    eyes = (slice(19, 33), slice(None))  # rows of the crop around the eye line
+    covered = torch.stack([data_load.CoverLowerFace()(batch) for _ in range(50)])
+    assert torch.equal(covered[..., *eyes], batch[..., *eyes].expand(50, -1, -1, -1, -1))
+    assert ((covered[..., -1, :] == 100).float().mean() < 0.3).item()
+    cut = torch.stack([data_load.CutSides()(batch) for _ in range(50)])
+    seen = (cut[..., 19:33, :] == 100).all(-2)  # columns in which the eyes' rows are whole
+    assert (seen[..., :48].all(-1) | seen[..., 48:].all(-1)).all()
+    assert (cut == 0).any()
 
 
 def test_relabel_by_name_or_folder_and_name(meglass):
