@@ -24,9 +24,7 @@ from train import Trainer, load_sources, named_paths, read_corrections
 
 CROPS = {
     "eyes, 48x32": Crop(48, 32, CROP.unit / 2),
-    "eyes, 64x48": Crop(64, 48, CROP.unit * 2 / 3),
     "whole face, 64x64": Crop(64, 64, CROP.unit * 2 / 3, drop=0.45),
-    "whole face, 80x80": Crop(80, 80, CROP.unit * 5 / 6, drop=0.45),
     "eyes, 96x64": CROP,
     "eyes, 128x80": Crop(128, 80, CROP.unit * 4 / 3),
 }

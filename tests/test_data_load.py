@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -292,6 +293,59 @@ def test_find_dataset_without_credentials_says_how(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="set Kaggle credentials, or download"):
         find_dataset("kaggle")
     assert "kaggle" not in sys.modules, "importing the package without credentials ends the program"
+
+
+@pytest.fixture
+def kaggle_account(tmp_path, monkeypatch):
+    """Credentials, and a stand-in for the `kaggle` package whose `dataset_download_files` the test sets."""
+    package = types.ModuleType("kaggle")
+    package.api = types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "kaggle", package)
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "secret")
+    monkeypatch.setattr(data_load, "DATASETS_DIR", tmp_path / "datasets")
+    return package.api
+
+
+def test_download_fetches_checks_and_unpacks(tmp_path, kaggle_account, capsys):
+    source = write_kaggle(tmp_path / "source", ".png", 2)
+
+    def download(slug, path, **options):
+        assert slug == "jeffheaton/glasses-or-no-glasses"
+        with zipfile.ZipFile(Path(path) / "glasses-or-no-glasses.zip", "w") as file:
+            for member in source.rglob("*.*"):
+                file.write(member, member.relative_to(source))
+
+    kaggle_account.dataset_download_files = download
+    folder = find_dataset("kaggle")
+    assert len(KaggleGlasses(folder)) == 6
+    assert [p.name for p in folder.parent.iterdir()] == ["glasses-or-no-glasses"], "the archive is deleted"
+    message = capsys.readouterr().err
+    assert "KAGGLE_API_TOKEN" in message
+    assert "secret" not in message
+    del kaggle_account.dataset_download_files
+    assert find_dataset("kaggle") == folder, "found without another download"
+
+
+@pytest.mark.parametrize(
+    ("failure", "word"),
+    [(SystemExit(1), "refused the credentials"), (ConnectionError("no\nroute"), "no route.*run again to resume")],
+)
+def test_failed_download_is_one_line(kaggle_account, failure, word):
+    def download(slug, path, **options):
+        (Path(path) / "glasses-or-no-glasses.zip").write_bytes(b"the first half")
+        raise failure
+
+    kaggle_account.dataset_download_files = download
+    with pytest.raises(DataError, match=word) as caught:
+        find_dataset("kaggle")
+    assert "\n" not in str(caught.value)
+    archive = data_load.DATASETS_DIR / "glasses-or-no-glasses.zip"
+    assert archive.read_bytes() == b"the first half", "kept, so that the package can resume it"
+
+
+def test_no_download_where_none_is_wanted(kaggle_account):
+    with pytest.raises(DataError, match="not found"):
+        find_dataset("kaggle", download=False)
 
 
 def test_unpack_is_whole_or_not_at_all(tmp_path):

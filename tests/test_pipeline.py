@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -248,6 +249,25 @@ def test_center_is_a_face_for_any_photo():
         x, y, w, h = face.box
         assert -0.1 <= x <= x + w <= shape[1] + 0.1
         assert -0.1 <= y <= y + h <= shape[0] + 0.1
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_pictures_of_any_size(name):
+    if not available(name):
+        pytest.skip(f"{DETECTORS[name][2]} is not installed")
+    detector = load_detector(name)
+    for shape in ((1, 1), (3, 400), (400, 3), (19, 19), (25, 30), (700, 40)):
+        assert isinstance(detector(np.full((*shape, 3), 80, np.uint8)), list)
+
+
+@pytest.mark.parametrize("name", ["slim", "haar", "mtcnn", "auto"])
+def test_threads_share_a_detector(name, astronaut, hopper):
+    detector = load_detector(name)
+    images = [read_image(photo)[0] for photo in (astronaut, hopper)] + [np.zeros((90, 80, 3), np.uint8)]
+    alone = [[face.box for face in detector(image)] for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(detector, images * 4))
+    assert [[face.box for face in faces] for faces in together] == alone * 4
 
 
 def test_auto_says_who_found_the_face(astronaut):
