@@ -23,7 +23,7 @@ class Face:
     """One detected face, in pixels of the image that was searched.
 
     box: x, y, w, h, with x, y the top-left corner. landmarks: (5, 2) float32, x and y of the eye, the
-    other eye, the nose tip and the two mouth corners, each pair from left to right in the image.
+    other eye, the nose tip and the two mouth corners, each pair from left to right as the upright face is seen.
     score: 0 to 1, the detector's own confidence. detector: who found it.
     """
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from . import Face
 
-SIZE = 640  # pixels on the long side of the searched image; the detector sees faces from about 40 pixels on
+WINDOW = 40  # pixels: about the smallest face that the detector sees
+SIZE = 640  # pixels on the long side of the searched image
 
 
 class DlibCNN:
@@ -36,6 +37,8 @@ class DlibCNN:
         scale = min(1.0, SIZE / max(image.shape[:2]))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        if min(image.shape[:2]) < WINDOW:
+            return []
         image = np.ascontiguousarray(image)
         with self._lock:
             detected = self._detect(image, 0)

@@ -293,6 +293,23 @@ def test_auto_finds_a_face_larger_than_the_photo(hopper):
     assert np.abs(found.landmarks[:2] - (face.landmarks[:2] - (x - 60, y - 45))).max() < 8
 
 
+@pytest.mark.parametrize("angle", [45, -60, 90, -90, 180])
+def test_auto_finds_turned_faces(angle, hopper):
+    """The landmarks of the turned photo are those of the upright one, turned."""
+    image = read_image(hopper)[0]
+    auto = load_detector("auto")
+    upright = main_face(auto(image), image.shape).landmarks
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
+    matrix[:, 2] += (900 - width) / 2, (900 - height) / 2
+    turned = cv2.warpAffine(image, matrix, (900, 900), borderMode=cv2.BORDER_REPLICATE)
+    found = main_face(auto(turned), turned.shape)
+    assert found.detector == "slim+turn"
+    expected = upright @ matrix[:, :2].T + matrix[:, 2]
+    distance = np.hypot(*(upright[1] - upright[0]))
+    assert np.abs(found.landmarks[:2] - expected[:2]).max() < distance / 4
+
+
 def test_auto_works_without_slim(monkeypatch, astronaut):
     """As on macOS, for which its package has no wheel."""
     from detector_architectures import auto
