@@ -26,6 +26,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -34,7 +35,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from pipeline import CROP_SIZE, CROP_UNIT, IMAGE_SUFFIXES, PhotoError, align_face, find_faces, read_image
+from pipeline import CROP, IMAGE_SUFFIXES, Crop, PhotoError, align_face, find_faces, read_image
 
 
 class Label(IntEnum):
@@ -582,7 +583,7 @@ def split(dataset: FaceDataset, fractions: Sequence[float] = (0.8, 0.2), seed: i
 class CachedFaces(Dataset):
     """Faces of a data set found, aligned and kept as one memory-mapped array: an epoch decodes no JPEG.
 
-    crops: (N, H, W, 3) uint8, aligned by `pipeline.align_face` with `margin` times the size of the network's
+    crops: (N, H, W, 3) uint8, aligned by `pipeline.align_face` with MARGIN times the size of the network's
     crop, so that the training transforms can shift and turn it. labels: (N,) int64.
 
     detector: a callable as in `detector_architectures`. cache: the folder for the arrays; a change of the list
@@ -590,14 +591,15 @@ class CachedFaces(Dataset):
     or not at all.
     """
 
-    def __init__(self, dataset: FaceDataset, detector, cache: str | os.PathLike = ".cache", margin: float = 1.5):
-        self.dataset = dataset
-        width, height = (2 * round(side * margin / 2) for side in CROP_SIZE)
-        recipe = [detector.name, width, height, CROP_UNIT, [(str(f), f.stat().st_size) for f in dataset.files]]
+    MARGIN = 1.5
+
+    def __init__(self, dataset: FaceDataset, detector, cache: str | os.PathLike = ".cache", crop: Crop = CROP):
+        crop = crop.with_margin(self.MARGIN)
+        recipe = [detector.name, crop, [(str(file), file.stat().st_size) for file in dataset.files]]
         digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
         path = Path(cache) / f"{dataset.source}-{digest}.npy"
         if not path.is_file():
-            _write_crops(path, dataset, detector, (width, height))
+            _write_crops(path, dataset, detector, crop)
         self.crops = np.load(path, mmap_mode="r")
         self.labels = dataset.labels
 
@@ -610,14 +612,14 @@ class CachedFaces(Dataset):
         return crops.movedim(-1, -3), torch.as_tensor(self.labels[index])
 
 
-def _write_crops(path: Path, dataset: FaceDataset, detector, size: tuple[int, int]) -> None:
+def _write_crops(path: Path, dataset: FaceDataset, detector, crop: Crop) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    crops = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(dataset), size[1], size[0], 3))
+    crops = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(dataset), crop.height, crop.width, 3))
 
     def write(i: int) -> None:
         image = dataset.read(i)
-        crops[i] = align_face(image, find_faces(detector, image)[0].landmarks, size)
+        crops[i] = align_face(image, find_faces(detector, image)[0].landmarks, crop)
 
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -664,63 +666,88 @@ class LowResolution(v2.Transform):
         return v2.functional.resize(small, list(size), antialias=True)
 
 
+class Jpeg(v2.Transform):
+    """Compresses each picture as a JPEG of a quality drawn from `quality`. (torchvision's own is deprecated.)"""
+
+    def __init__(self, quality: tuple[int, int] = (25, 90)):
+        super().__init__()
+        self.quality = quality
+
+    def make_params(self, flat_inputs):
+        return {"quality": int(torch.randint(self.quality[0], self.quality[1] + 1, ()))}
+
+    def transform(self, inpt, params):
+        pictures = inpt.movedim(-3, -1).cpu().numpy()[..., ::-1]  # (..., H, W, 3) BGR
+        flat = pictures.reshape(-1, *pictures.shape[-3:])
+        coded = [cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, params["quality"]])[1] for picture in flat]
+        decoded = np.stack([cv2.imdecode(code, cv2.IMREAD_COLOR) for code in coded])
+        return torch.tensor(decoded.reshape(pictures.shape)[..., ::-1].copy()).movedim(-1, -3).to(inpt)
+
+
 class CoverLowerFace(v2.Transform):
-    """Paints everything below a slanted line under the eyes in one colour, as a mask or a scarf does."""
+    """Paints all below a bent line under the eyes in one shaded colour, as a mask or a scarf covers it."""
 
     def make_params(self, flat_inputs):
         height, width = flat_inputs[0].shape[-2:]
-        left, right = (torch.empty(2).uniform_(0.66, 0.95) * height).tolist()
-        line = torch.linspace(left, right, width)
-        return {"below": torch.arange(height)[:, None] > line[None, :], "colour": torch.randint(0, 256, (3, 1))}
+        nose, (left, right) = torch.empty(()).uniform_(0.53, 0.80), torch.empty(2).uniform_(-0.03, 0.20)
+        line = torch.stack([nose + left, nose, nose + right])[None, None]  # shares of the height
+        line = height * nn.functional.interpolate(line, width, mode="linear", align_corners=True)[0, 0]
+        colour = torch.randint(0, 256, (3 if torch.rand(()) < 0.5 else 1, 1, 1))  # of three channels, or a grey
+        shade = torch.linspace(1, torch.empty(()).uniform_(0.6, 1.1).item(), height)[:, None]
+        paint = (colour * shade).clamp(0, 255).expand(3, height, width)
+        return {"below": torch.arange(height)[:, None] > line, "paint": paint}
 
     def transform(self, inpt, params):
-        out = inpt.clone()
-        out[..., params["below"].to(inpt.device)] = params["colour"].to(inpt)
-        return out
+        return torch.where(params["below"].to(inpt.device), params["paint"].to(inpt), inpt)
 
 
-class CutSide(v2.Transform):
-    """Blackens one side of the crop, up to just past an eye, as where the photo ends: an extreme close-up."""
+class CutSides(v2.Transform):
+    """Blackens what lies beyond the edge of a close-up photo: above the eyes, below them, or one side with an eye."""
 
     def make_params(self, flat_inputs):
-        width = flat_inputs[0].shape[-1]
-        edge = int(torch.randint(width // 10, width // 2, ()))
-        return {"columns": slice(0, edge) if torch.rand(()) < 0.5 else slice(width - edge, None)}
+        height, width = flat_inputs[0].shape[-2:]
+        inside = torch.ones(height, width, dtype=torch.bool)
+        top, bottom, side, right = (torch.rand(4) < 0.5).tolist()
+        if top:
+            inside[: int(height * torch.empty(()).uniform_(0.05, 0.28))] = False
+        if bottom:
+            inside[int(height * torch.empty(()).uniform_(0.58, 0.95)) :] = False
+        if side:
+            columns = int(width * torch.empty(()).uniform_(0.05, 0.50))
+            inside[:, slice(width - columns, None) if right else slice(0, columns)] = False
+        return {"inside": inside}
 
     def transform(self, inpt, params):
-        out = inpt.clone()
-        out[..., params["columns"]] = 0
-        return out
+        return inpt * params["inside"].to(inpt)
 
 
-def train_transform(strength: float = 1.0) -> nn.Module:
+def train_transform(crop: Crop = CROP, strength: float = 1.0) -> nn.Module:
     """What real photos do to a face: (B, 3, 96, 144) uint8 crops with margin -> (B, 3, 64, 96) float32 in 0..1.
 
     strength scales the shifts, turns and changes of light; 0 leaves only the centre crop.
     """
     if strength == 0:
-        return eval_transform()
+        return eval_transform(crop)
     s = strength
-    crop = [CROP_SIZE[1], CROP_SIZE[0]]
     return Chunked(
         v2.Compose(
             [
                 v2.RandomHorizontalFlip(),
                 v2.RandomAffine(
-                    degrees=12 * s,
-                    translate=(0.04 * s, 0.05 * s),
+                    degrees=25 * s,  # the landmarks of `slim` follow a tilt only by a third
+                    translate=(0.05 * s, 0.06 * s),
                     scale=(1 - 0.15 * s, 1 + 0.18 * s),
                     shear=[-5 * s, 5 * s, -5 * s, 5 * s],
                     interpolation=v2.InterpolationMode.BILINEAR,
                 ),
-                v2.CenterCrop(crop),
-                v2.RandomApply([CoverLowerFace()], p=0.12 * s),
-                v2.RandomApply([CutSide()], p=0.08 * s),
+                v2.CenterCrop([crop.height, crop.width]),
+                v2.RandomApply([CoverLowerFace()], p=0.15 * s),
+                v2.RandomApply([CutSides()], p=0.10 * s),
                 v2.ColorJitter(brightness=0.4 * s, contrast=0.4 * s, saturation=0.4 * s, hue=0.04 * s),
                 v2.RandomGrayscale(p=0.1 * s),
                 v2.RandomApply([LowResolution()], p=0.25 * s),
                 v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 1.5))], p=0.12 * s),
-                v2.RandomApply([v2.JPEG((25, 90))], p=0.15 * s),
+                v2.RandomApply([Jpeg()], p=0.15 * s),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.RandomApply([v2.GaussianNoise(sigma=0.04 * s)], p=0.15 * s),
             ]
@@ -728,9 +755,9 @@ def train_transform(strength: float = 1.0) -> nn.Module:
     )
 
 
-def eval_transform() -> nn.Module:
+def eval_transform(crop: Crop = CROP) -> nn.Module:
     """The centre of each crop, as the pipeline sees it: (B, 3, 96, 144) uint8 -> (B, 3, 64, 96) float32."""
-    return v2.Compose([v2.CenterCrop([CROP_SIZE[1], CROP_SIZE[0]]), v2.ToDtype(torch.float32, scale=True)])
+    return v2.Compose([v2.CenterCrop([crop.height, crop.width]), v2.ToDtype(torch.float32, scale=True)])
 
 
 # --------------------------------------------------------------------------------------- the command line
@@ -746,8 +773,6 @@ def write_celeba_eyeglasses(data: Path, out: Path, size: int = 120, part: str = 
     celeba@identity_<id>@<file>, so that MeGlass(out) splits it by identity. Eye positions come from the
     official list_landmarks_align_celeba.txt where it lies beside the others. Returns the number of faces.
     """
-    import cv2
-
     dataset = CelebA(data, split=part, balanced=seed)
     eyes = {}
     if (landmarks := data / "list_landmarks_align_celeba.txt").is_file():

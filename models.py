@@ -10,6 +10,7 @@ into the convolutions: a quarter of the bytes of float32, at no loss that we cou
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline import CROP_SIZE, KINDS, WEIGHTS
+from pipeline import CROP, KINDS, WEIGHTS, Crop
 
 EPSILON = 1e-4  # added to the variance of a crop: a black one stays finite
 
@@ -39,13 +40,14 @@ class GlassesCNN(nn.Module):
     """Six 3x3 convolutions and a linear layer over what remains of the crop's plan.
 
     The face arrives aligned, so *where* a feature is says as much as that it is there: the last layer sees
-    a 4x6 map instead of its mean. widths: channels of the six convolutions.
+    a 4x6 map instead of its mean. widths: channels of the six convolutions. crop: what it is shown, its
+    width and height multiples of 16.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (24, 32, 32, 64, 64, 32), dropout: float = 0.2):
+    def __init__(self, widths: Sequence[int] = (24, 32, 32, 64, 64, 32), crop: Crop = CROP, dropout: float = 0.2):
         super().__init__()
         a, b, c, d, e, f = widths
-        self.widths = tuple(widths)
+        self.widths, self.crop = tuple(widths), Crop(*crop)
         self.features = nn.Sequential(
             ConvBlock(3, a, stride=2),  # (B, 3, 64, 96) -> (B, 24, 32, 48)
             ConvBlock(a, b, stride=2),  # -> (B, 32, 16, 24)
@@ -55,7 +57,7 @@ class GlassesCNN(nn.Module):
             ConvBlock(e, f, stride=2),  # -> (B, 32, 4, 6)
         )
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(f * (CROP_SIZE[1] // 16) * (CROP_SIZE[0] // 16), len(KINDS))
+        self.classifier = nn.Linear(f * (crop.height // 16) * (crop.width // 16), len(KINDS))
 
     def forward(self, faces: Tensor) -> Tensor:
         """faces: (B, 3, 64, 96) RGB in 0..1, eyes as `pipeline.align_face` places them -> (B, 3) logits."""
@@ -96,10 +98,16 @@ def save_weights(model: GlassesCNN, path: str | os.PathLike, **metadata) -> None
     tensors = {}
     for name, value in fold_batch_norm(model).state_dict().items():
         if value.dim() > 1:
-            tensors[name], tensors[f"{name}.scale"] = _quantize(value.float().cpu())
+            tensors[name], tensors[f"{name}.scale"] = _quantize(value.float().cpu().contiguous())
         else:
             tensors[name] = value.half().cpu()
-    header = {"architecture": type(model).__name__, "widths": model.widths, "kinds": KINDS, **metadata}
+    header = {
+        "architecture": type(model).__name__,
+        "widths": model.widths,
+        "crop": model.crop,
+        "kinds": KINDS,
+        **metadata,
+    }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
@@ -118,7 +126,7 @@ def load_weights(path: str | os.PathLike) -> tuple[GlassesCNN, dict]:
         with safe_open(path, framework="pt") as file:
             header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
             stored = {name: file.get_tensor(name) for name in file.keys()}
-        model = fold_batch_norm(MODELS[header["architecture"]](tuple(header["widths"])))
+        model = fold_batch_norm(MODELS[header["architecture"]](header["widths"], Crop(*header["crop"])))
         state = {}
         for name, value in stored.items():
             if not name.endswith(".scale"):
@@ -133,11 +141,14 @@ def load_weights(path: str | os.PathLike) -> tuple[GlassesCNN, dict]:
 
 
 class Classifier:
-    """Crops in, calibrated probabilities out. threshold: the P(glasses) from which to say "glasses"."""
+    """Crops in, calibrated probabilities out.
+
+    threshold: the P(glasses) from which to say "glasses". crop: the part of the face that it wants to see.
+    """
 
     def __init__(self, model: nn.Module, temperature: float = 1.0, threshold: float = 0.5, device: str = "cpu"):
         self.device = torch.device(device)
-        self.model = model.to(self.device).eval()
+        self.model, self.crop = model.to(self.device).eval(), model.crop
         self.temperature, self.threshold = float(temperature), float(threshold)
 
     @torch.inference_mode()

@@ -9,6 +9,7 @@ Importing this module imports neither torch nor any detector's package: they loa
 """
 
 import os
+import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,11 +33,25 @@ KINDS = ("none", "eyeglasses", "sunglasses")  # the order of the model's outputs
 
 MAX_SIDE = 1280  # pixels: a larger JPEG is decoded at 1/2, 1/4 or 1/8, never to less than this
 
-# The crop the network sees. One unit is the distance between the eyes, or from the eyes to the mouth where
-# that is longer (a face in profile). The crop is centred a little below the eyes, the eye line level.
-CROP_SIZE = (96, 64)  # width, height in pixels
-CROP_UNIT = 36.0  # pixels a unit: the crop is 2.7 eye distances wide, a frame of ordinary glasses 2.2
-CROP_DROP = 0.15  # units from the eye line down to the centre of the crop
+
+class Crop(NamedTuple):
+    """The part of a face that a network sees: its centre a little below the eyes, the eye line level.
+
+    One unit is the distance between the eyes, or from the eyes to the mouth where that is longer, as in profile.
+    The default is 2.7 units wide; a frame of ordinary glasses is 2.2.
+    """
+
+    width: int = 96  # pixels
+    height: int = 64
+    unit: float = 36.0  # pixels a unit
+    drop: float = 0.15  # units from the eye line down to the centre
+
+    def with_margin(self, factor: float) -> "Crop":
+        """The same centre and scale, `factor` times as wide and high, in even numbers of pixels."""
+        return self._replace(width=2 * round(self.width * factor / 2), height=2 * round(self.height * factor / 2))
+
+
+CROP = Crop()
 
 
 class PhotoError(Exception):
@@ -80,6 +96,9 @@ def read_image(path: str | os.PathLike, max_side: int | None = MAX_SIDE) -> tupl
     Raises PhotoError with one line for anything that is not a whole picture.
     """
     try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):  # a pipe would keep us waiting for ever
+            raise PhotoError("a folder, not a picture" if stat.S_ISDIR(mode) else "not a regular file")
         if Path(path).suffix.lower() in (".heic", ".heif"):
             _register_heif()
         with warnings.catch_warnings():
@@ -97,18 +116,16 @@ def read_image(path: str | os.PathLike, max_side: int | None = MAX_SIDE) -> tupl
     except Image.DecompressionBombError as error:  # Pillow's limit, checked before anything is decoded
         raise PhotoError(f"refused, more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels") from error
     except UnidentifiedImageError as error:
-        reason = "the file is empty" if os.path.getsize(path) == 0 else "not a picture in a format Pillow reads"
+        reason = "the file is empty" if Path(path).stat().st_size == 0 else "not a picture in a format Pillow reads"
         raise PhotoError(reason) from error
     except FileNotFoundError as error:
         raise PhotoError("no such file") from error
     except PermissionError as error:
         raise PhotoError("no permission to read it") from error
-    except IsADirectoryError as error:
-        raise PhotoError("a folder, not a picture") from error
     except MemoryError as error:
         raise PhotoError("too large for the memory of this machine") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError ...
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise PhotoError(f"damaged picture: {reason}"[:200]) from error
 
 
@@ -126,7 +143,7 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I") or picture.mode == "F":
         gray = np.nan_to_num(np.asarray(picture, dtype=np.float32))
         low, high = (0.0, 65535.0) if picture.mode != "F" and gray.max() > 255 else (gray.min(), gray.max())
-        if picture.mode != "F" and 0 <= gray.min() and gray.max() <= 255:
+        if picture.mode != "F" and gray.min() >= 0 and gray.max() <= 255:
             low, high = 0.0, 255.0
         gray = np.clip((gray - low) * (255.0 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
@@ -137,25 +154,23 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def align_face(
-    image: np.ndarray, landmarks: np.ndarray, size: tuple[int, int] = CROP_SIZE, unit: float = CROP_UNIT
-) -> np.ndarray:
+def align_face(image: np.ndarray, landmarks: np.ndarray, crop: Crop = CROP) -> np.ndarray:
     """Cut a face out of `image`: the eye line level, both eyes at a fixed distance and place.
 
-    image: (H, W, 3) uint8. landmarks: (5, 2), as in `Face`. size: width, height of the crop in pixels.
-    unit: pixels of the crop from eye to eye. Returns (height, width, 3) uint8, black outside the photo.
+    image: (H, W, 3) uint8. landmarks: (5, 2), as in `Face`. Returns (height, width, 3) uint8 of `crop`, black
+    outside the photo.
     """
-    width, height = size
+    width, height = crop.width, crop.height
     eye, other_eye, _, mouth, other_mouth = np.asarray(landmarks, dtype=np.float64)
     eyes = (eye + other_eye) / 2
     across, down = other_eye - eye, (mouth + other_mouth) / 2 - eyes
     level = across + np.array([down[1], -down[0]])  # both say where the face's right is: their mean is steadier
     source_unit = max(np.hypot(*across), np.hypot(*down), 1.0)
     cos, sin = level / max(np.hypot(*level), 1e-6) if level.any() else (1.0, 0.0)
-    centre = eyes + CROP_DROP * source_unit * np.array([-sin, cos])
+    centre = eyes + crop.drop * source_unit * np.array([-sin, cos])
 
     # Much larger than the crop: shrink the part around the face by its area first, else the warp aliases.
-    scale = unit / source_unit
+    scale = crop.unit / source_unit
     if scale < 0.75:
         reach = np.hypot(width, height) / 2 / scale + 2
         x0, y0 = np.maximum(np.floor(centre - reach), 0).astype(int)
@@ -177,7 +192,7 @@ def find_faces(detector, image: np.ndarray) -> list[Face]:
     """All faces of an (H, W, 3) uint8 RGB image, the main one first; the centre crop where there is none."""
     faces = detector(image) or load_detector("center")(image)
     first = main_face(faces, image.shape)
-    return [first] + sorted((face for face in faces if face is not first), key=lambda face: -face.area)
+    return [first, *sorted((face for face in faces if face is not first), key=lambda face: -face.area)]
 
 
 class GlassesPipeline:
@@ -217,7 +232,7 @@ class GlassesPipeline:
         decoded = perf_counter()
         faces = find_faces(self.detector, image)
         detected = perf_counter()
-        crops = [align_face(image, face.landmarks) for face in faces]
+        crops = [align_face(image, face.landmarks, self.classifier.crop) for face in faces]
         answer.detector = faces[0].detector
         answer.faces = [
             FaceAnswer(tuple(round(float(v) * scale) for v in face.box), probability=0.0, kind="none") for face in faces

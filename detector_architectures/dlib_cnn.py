@@ -6,6 +6,7 @@ Ensemble of Regression Trees", CVPR 2014. Install: pip install dlib-bin face_rec
 
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import dlib
@@ -13,7 +14,8 @@ import numpy as np
 
 from . import Face
 
-SIZE = 640  # pixels on the long side of the searched image; the detector sees faces from about 40 pixels on
+WINDOW = 40  # pixels: about the smallest face that the detector sees
+SIZE = 640  # pixels on the long side of the searched image
 
 
 class DlibCNN:
@@ -28,14 +30,20 @@ class DlibCNN:
             raise ModuleNotFoundError("no landmark model", name="face_recognition_models")
         models = Path(spec.origin).parent / "models"
         self._detect = dlib.cnn_face_detection_model_v1(str(models / "mmod_human_face_detector.dat"))
+        self._lock = Lock()  # dlib's networks keep their layers' outputs: one thread at a time
         self._landmarks = dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         scale = min(1.0, SIZE / max(image.shape[:2]))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        if min(image.shape[:2]) < WINDOW:
+            return []
+        image = np.ascontiguousarray(image)
+        with self._lock:
+            detected = self._detect(image, 0)
         faces = []
-        for found in self._detect(np.ascontiguousarray(image), 0):
+        for found in detected:
             box = found.rect
             shape = self._landmarks(image, box)
             points = np.float32([(shape.part(i).x, shape.part(i).y) for i in range(68)])

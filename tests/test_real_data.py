@@ -1,0 +1,47 @@
+"""The shipped weights on real faces that they were not trained on. Needs --real-data or GLASSES_REAL_DATA."""
+
+import pytest
+
+from conftest import ROOT
+from evaluate import answer_dataset, summarize
+from pipeline import GlassesPipeline
+from train import load_sources, read_corrections
+
+pytestmark = pytest.mark.real_data
+
+# source -> folder below the data, trained on (then only its validation part counts), least accuracy
+SOURCES = {
+    "celeba": ("celeba", True, 0.990),
+    "meglass": (".", True, 0.995),
+    "lfw": (".", True, 0.995),
+    "kaggle": ("glasses-or-no-glasses", True, 0.990),
+    "ffhq": ("ffhq", False, 0.990),
+    "folder": ("wild48", False, 1.0),
+}
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return GlassesPipeline()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_accuracy_on_faces_not_trained_on(source, real_data, pipeline):
+    folder, trained, least = SOURCES[source]
+    given = {source: str(real_data / folder)}
+    corrections = read_corrections(ROOT / "weights" / "label_corrections.csv")
+    _, validation = load_sources(given if trained else {}, {} if trained else given, corrections)
+    found = summarize(answer_dataset(validation[source], pipeline))
+    assert found["accuracy"] >= least, found
+    if source == "celeba":
+        assert found["kind"] >= 0.97, found
+
+
+def test_every_detector_answers_real_photos(real_data):
+    """The centre crop is for cropped faces; the others must do on whole photos."""
+    _, validation = load_sources({}, {"folder": str(real_data / "wild48")})
+    for detector, least in (("slim", 46), ("mtcnn", 42), ("haar", 36)):
+        found = summarize(answer_dataset(validation["folder"], GlassesPipeline(detector)))
+        assert 48 - found["errors"] >= least, detector
+    _, validation = load_sources({"kaggle": str(real_data / "glasses-or-no-glasses")}, {})
+    assert summarize(answer_dataset(validation["kaggle"], GlassesPipeline("center")))["accuracy"] >= 0.95
