@@ -282,10 +282,11 @@ def good_pictures(
             faces = [
                 one for one in zip(*bare_faces(latents, size), latents, strict=True) if is_face(*one[:2], detector)
             ]
+            faces = faces[: count - len(made)]
             pictures = pool.map(lambda one: draw_scene(*one[:2], Scene(one[2])), faces)
             made += [(latent, picture) for (_, _, latent), picture in zip(faces, pictures, strict=True)]
             if len(made) >= count:
-                return made[:count]
+                return made
     raise ValueError(f"only {len(made)} of {(9 + count) * BATCH} faces were found: do the weights fit this code?")
 
 
