@@ -23,11 +23,11 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from data_load import LFW, CachedFaces, CelebA, Label, LabelsCSV, SampleFaces, split  # noqa: E402
-from detector_architectures import load_detector  # noqa: E402
-from face_generator import FaceGenerator  # noqa: E402
-from pipeline import GlassesPipeline, read_image  # noqa: E402
-from train import Trainer, predict_logits  # noqa: E402
+from data_load import LFW, CachedFaces, CelebA, Label, LabelsCSV, SampleFaces, split
+from detector_architectures import load_detector
+from face_generator import FaceGenerator
+from pipeline import GlassesPipeline, read_image
+from train import Trainer, predict_logits
 
 
 def balanced_accuracy(model: torch.nn.Module, faces: CachedFaces) -> tuple[float, float, float]:
