@@ -112,7 +112,7 @@ def read_image(path: str | os.PathLike, max_side: int | None = MAX_SIDE) -> tupl
                 shrink = max_side / max(width, height)
                 picture.draft(None, (max(1, int(width * shrink)), max(1, int(height * shrink))))
             scale = max(1.0, width / picture.width)
-            picture = ImageOps.exif_transpose(picture)
+            ImageOps.exif_transpose(picture, in_place=True)  # in place: without a copy where nothing is to turn
             return np.ascontiguousarray(_to_rgb(picture)), scale
     except PhotoError:
         raise
@@ -154,7 +154,7 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
-    return np.asarray(picture.convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def align_face(image: np.ndarray, landmarks: np.ndarray, crop: Crop = CROP) -> np.ndarray:
@@ -173,7 +173,7 @@ def align_face(image: np.ndarray, landmarks: np.ndarray, crop: Crop = CROP) -> n
     centre = eyes + crop.drop * source_unit * np.array([-sin, cos])
 
     scale = crop.unit / source_unit
-    reach = np.hypot(width, height) / 2 / scale + 2
+    reach = max(np.hypot(width, height) / 2 / scale + 2, 2.6 * source_unit)  # alike for crops with and without margin
     x0, y0 = np.maximum(np.floor(centre - reach), 0).astype(int)
     x1, y1 = np.minimum(np.ceil(centre + reach), image.shape[1::-1]).astype(int)
     if x1 <= x0 or y1 <= y0:  # landmarks far outside the photo

@@ -20,9 +20,9 @@ import itertools
 import math
 import os
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -303,7 +303,7 @@ class Trainer:
         """
         if not self.checkpoint.is_file():
             return False
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        state = self._read(self.checkpoint)
         if other := [key for key, value in self.run.items() if state["run"].get(key) != value]:
             raise ValueError(
                 f"{self.checkpoint} is of another run: its {', '.join(other)} differ; choose another --out"
@@ -318,11 +318,18 @@ class Trainer:
 
         Raises ValueError where it holds another network, OSError where it cannot be read.
         """
+        state = self._read(checkpoint)
         try:
-            state = torch.load(checkpoint, map_location=self.device, weights_only=True)
             self.model.load_state_dict(state["best"]["state"])
-        except (RuntimeError, KeyError, TypeError, UnpicklingError) as error:
+        except (RuntimeError, KeyError, TypeError) as error:
             raise ValueError(f"{checkpoint} is no checkpoint of this network: {str(error).splitlines()[0]}") from error
+
+    def _read(self, checkpoint: str | os.PathLike) -> dict:
+        """What `save` wrote. Raises OSError where the file cannot be read, ValueError where it is another."""
+        with open(checkpoint, "rb") as file:
+            if not zipfile.is_zipfile(file):  # torch.load fails on other files in ways past counting
+                raise ValueError(f"{checkpoint} is no checkpoint of this network")
+        return torch.load(checkpoint, map_location=self.device, weights_only=True)
 
     def _parts(self) -> list[tuple[str, object]]:
         names = ("model", "average", "optimizer", "schedule", "scaler")

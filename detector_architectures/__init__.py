@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Protocol
 
-import cv2
 import numpy as np
 
 # Where the eyes, the nose tip and the mouth corners lie in an upright face box, as fractions of its
@@ -89,6 +88,8 @@ def shrink(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
     scale = min(1.0, size / max(image.shape[:2]))
     if scale == 1:
         return image, scale
+    import cv2  # not at the top: the command line asks this module for the detectors' names before it needs more
+
     width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), scale
 

@@ -225,7 +225,7 @@ def test_draw_keeps_every_photo_apart(capsys, photos, tmp_path):
     assert drawn.shape == plain.shape
     changed = np.argwhere(np.abs(drawn - plain).max(2) > 60)
     assert changed[:, 1].min() == pytest.approx(181, abs=12), "the box is where the face is"
-    assert changed[:, 1].max() < 300
+    assert changed[:, 1].max() < 350
 
 
 def test_draw_never_writes_over_the_photos(capsys, photos, tmp_path):
