@@ -24,7 +24,7 @@ format: .venv/dev.stamp
 bench: .venv/run.stamp
 	$(BIN)/python benchmarks/latency.py
 
-# An environment is made anew where a requirement changed; a stamp is written only when it is whole.
+# The environment is brought up to date where a requirement changed; a stamp is written only when it is whole.
 .venv/run.stamp: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed, not " + sys.version.split()[0] + ": make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv

@@ -12,6 +12,7 @@ python data_load.py celeba-eyeglasses --data PATH --out DIR [--size 120]
 import argparse
 import copy
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,11 +32,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
+import detector_architectures
 from pipeline import CROP, IMAGE_SUFFIXES, Crop, PhotoError, align_face, find_faces, read_image
 
 
@@ -219,7 +223,8 @@ class MeGlass(FaceDataset):
                 name, _, label = line.strip().rpartition(" ")
                 if not name:
                     raise DataError(f'{self.source}: {meta} line {number} is not "file 0|1": {line!r}')
-                known = {"0": Label.NONE, "1": Label.EYEGLASSES}
+                # Faces of CelebA that `celeba-eyeglasses` wrote may wear sunglasses.
+                known = {"0": Label.NONE, "1": Label.GLASSES if name.startswith("celeba@") else Label.EYEGLASSES}
                 yield folder / name, known.get(label, label), name.rpartition("@")[0]
 
 
@@ -246,14 +251,21 @@ class CelebA(FaceDataset):
     def _rows(self):
         path = _first_file(self.root, ("list_attr_celeba.txt",), self.source)
         with open(path) as file:
-            header = [next(file, "") for _ in range(2)][1].split()  # a line with the count, then the names
+            count, header = next(file, ""), next(file, "").split()
             if "Eyeglasses" not in header:
                 raise DataError(f"{self.source}: no column Eyeglasses in line 2 of {path}; fetch the file again")
             column = 1 + header.index("Eyeglasses")
-            attribute = [(words[0], words[column]) for line in file if len(words := line.split()) > column]
+            rows = [line.split() for line in file if line.strip()]
+        # A line that was cut has no value; it goes on as "" and is reported as an unknown label.
+        attribute = [(row[0], row[column] if len(row) == 1 + len(header) else "") for row in rows]
+        if count.strip() != str(len(rows)):
+            raise DataError(f"{self.source}: {path} has {len(rows)} rows, not {count.strip()}; fetch the file again")
         identity = _read_pairs(_first_file(self.root, ("identity_CelebA.txt",), self.source))
         if self.split != "all":
-            partition = _read_pairs(_first_file(self.root, ("list_eval_partition.txt",), self.source))
+            path = _first_file(self.root, ("list_eval_partition.txt",), self.source)
+            partition = _read_pairs(path)
+            if missing := [name for name, _ in attribute if name not in partition]:
+                raise DataError(f"{self.source}: {path} has no line for {missing[0]}; fetch the file again")
             attribute = [row for row in attribute if partition.get(row[0]) == self.PARTITIONS[self.split]]
         if self.balanced is not None:
             with_glasses = [row for row in attribute if row[1] == "1"]
@@ -295,7 +307,7 @@ class LabelsCSV(FaceDataset):
         table = _read_csv(self.root / "labels.csv", ("file",), self.source)
         if not {"glasses", "kind"} & set(table.columns):
             raise DataError(f"{self.source}: {self.root / 'labels.csv'} has neither a column glasses nor kind")
-        folder = self.root if (self.root / str(table["file"].iloc[0])).is_file() else self.root / "images"
+        folder = self.root if any((self.root / name).is_file() for name in table["file"]) else self.root / "images"
         for row in table.itertuples(index=False):
             yield folder / row.file, _label(row), getattr(row, "identity", "")
 
@@ -491,11 +503,11 @@ def kaggle_credentials() -> str | None:
         return "KAGGLE_API_TOKEN"
     if os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY"):
         return "KAGGLE_USERNAME and KAGGLE_KEY"
-    folder = Path(os.environ.get("KAGGLE_CONFIG_DIR", Path.home() / ".kaggle"))
-    for file in (folder / "access_token", folder / "kaggle.json"):
-        if file.is_file():
-            return str(file)
-    return None
+    folders = [Path.home() / ".kaggle", Path.home() / ".config" / "kaggle"]
+    if "KAGGLE_CONFIG_DIR" in os.environ:
+        folders = [Path(os.environ["KAGGLE_CONFIG_DIR"])]
+    files = [folder / name for folder in folders for name in ("access_token", "kaggle.json")]
+    return next((str(file) for file in files if file.is_file()), None)
 
 
 def download_kaggle(slug: str, folder: Path, markers: Sequence[str]) -> Path:
@@ -531,9 +543,9 @@ def unpack(archive: Path, folder: Path, markers: Sequence[str]) -> Path:
         if folder.exists():  # left by a run that was interrupted, or damaged: what we have now is whole
             shutil.rmtree(folder)
         partial.rename(folder)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, EOFError) and error.errno is not None:
-            raise DataError(f"{archive}: cannot unpack: {error.strerror}") from error
+    except OSError as error:
+        raise DataError(f"{archive}: cannot unpack: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         archive.unlink(missing_ok=True)
         raise DataError(f"{archive}: damaged archive, deleted; run again to fetch it anew") from error
     finally:
@@ -554,13 +566,16 @@ def split(dataset: FaceDataset, fractions: Sequence[float] = (0.8, 0.2), seed: i
     """Cut a data set into parts that share no identity; the same on every machine.
 
     Faces without an identity are each their own, and are drawn label by label, so that each part has
-    the same share of each label. fractions: of the faces, summing to 1. Raises ValueError otherwise.
+    the same share of each label. fractions: of the faces, summing to 1. Raises ValueError otherwise, and
+    DataError where a part would be empty.
     """
     if not np.isclose(sum(fractions), 1) or min(fractions) < 0:
         raise ValueError(f"fractions must be positive and sum to 1, got {tuple(fractions)}")
+    names = Counter(file.name for file in dataset.files)
     groups: dict[str, list[int]] = {}
-    for i, identity in enumerate(dataset.identities):
-        groups.setdefault(identity or f"file:{dataset.files[i].name}", []).append(i)
+    for i, (identity, file) in enumerate(zip(dataset.identities, dataset.files, strict=True)):
+        name = file.name if names[file.name] == 1 else file.relative_to(dataset.root).as_posix()
+        groups.setdefault(identity or f"file:{name}", []).append(i)
     # One line of groups for each label of single faces; people, who have several labels, stand in one line.
     lines: dict[int, list[str]] = {}
     for key, members in groups.items():
@@ -574,10 +589,15 @@ def split(dataset: FaceDataset, fractions: Sequence[float] = (0.8, 0.2), seed: i
         bounds = np.cumsum(fractions)[:-1]
         for key, part in zip(keys, np.searchsorted(bounds, middle, side="right"), strict=True):
             parts[part].extend(groups[key])
+    if empty := [share for share, part in zip(fractions, parts, strict=True) if share > 0 and not part]:
+        raise DataError(f"{dataset.source}: too few people or faces in {dataset.root} for a part of {empty[0]:g}")
     return [dataset.subset(sorted(part)) for part in parts]
 
 
 # ------------------------------------------------------------------------------------------ cached crops
+
+
+DETECTOR_FILES = list(Path(detector_architectures.__file__).parent.glob("*.py"))
 
 
 class CachedFaces(Dataset):
@@ -587,7 +607,7 @@ class CachedFaces(Dataset):
     crop, so that the training transforms can shift and turn it. labels: (N,) int64.
 
     detector: a callable as in `detector_architectures`. cache: the folder for the arrays; a change of the list
-    of files, of a file's size, of the detector or of the geometry makes a new one. The array appears whole
+    of files, of a file's size, of the detectors' code or of the geometry makes a new one. It appears whole
     or not at all.
     """
 
@@ -595,7 +615,9 @@ class CachedFaces(Dataset):
 
     def __init__(self, dataset: FaceDataset, detector, cache: str | os.PathLike = ".cache", crop: Crop = CROP):
         crop = crop.with_margin(self.MARGIN)
-        recipe = [detector.name, crop, [(str(file), file.stat().st_size) for file in dataset.files]]
+        code = [file.read_bytes() for file in sorted(DETECTOR_FILES)] + [inspect.getsource(align_face).encode()]
+        code = hashlib.sha256(b"".join(code)).hexdigest()
+        recipe = [detector.name, code, crop, [(str(file), file.stat().st_size) for file in dataset.files]]
         digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
         path = Path(cache) / f"{dataset.source}-{digest}.npy"
         if not path.is_file():
@@ -734,7 +756,7 @@ def train_transform(crop: Crop = CROP, strength: float = 1.0) -> nn.Module:
             [
                 v2.RandomHorizontalFlip(),
                 v2.RandomAffine(
-                    degrees=25 * s,  # the landmarks of `slim` follow a tilt only by a third
+                    degrees=16 * s,  # the landmarks of `slim` follow a tilt only by a third
                     translate=(0.05 * s, 0.06 * s),
                     scale=(1 - 0.15 * s, 1 + 0.18 * s),
                     shear=[-5 * s, 5 * s, -5 * s, 5 * s],
@@ -773,6 +795,8 @@ def write_celeba_eyeglasses(data: Path, out: Path, size: int = 120, part: str = 
     celeba@identity_<id>@<file>, so that MeGlass(out) splits it by identity. Eye positions come from the
     official list_landmarks_align_celeba.txt where it lies beside the others. Returns the number of faces.
     """
+    if size < 16:
+        raise DataError(f"--size must be at least 16 pixels, not {size}")
     dataset = CelebA(data, split=part, balanced=seed)
     eyes = {}
     if (landmarks := data / "list_landmarks_align_celeba.txt").is_file():
@@ -791,7 +815,7 @@ def write_celeba_eyeglasses(data: Path, out: Path, size: int = 120, part: str = 
         matrix = np.array([[a, -b, shift[0]], [b, a, shift[1]]])
         face = cv2.warpAffine(dataset.read(i), matrix, (size, size), flags=cv2.INTER_LINEAR)
         name = f"celeba@identity_{dataset.identities[i]}@{file.stem}.jpg"
-        cv2.imwrite(str(folder / name), cv2.cvtColor(face, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        Image.fromarray(face).save(folder / name, quality=95)
         lines.append(f"{name} {int(dataset.labels[i] != Label.NONE)}\n")
     partial = out / "meta.txt.part"
     partial.write_text("".join(lines))
@@ -811,7 +835,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         count = write_celeba_eyeglasses(options.data, options.out, options.size, options.split, options.seed)
-    except DataError as error:
+    except (DataError, OSError) as error:
         print(f"data_load.py: {error}", file=sys.stderr)
         return 1
     print(f"wrote {count} faces to {options.out}")

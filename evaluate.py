@@ -85,7 +85,6 @@ def summarize(answers: pd.DataFrame) -> dict[str, float]:
         "accuracy": hits / len(answers),
         "low": low,
         "high": high,
-        "balanced": float(np.mean([(found == truth)[truth == side].mean() for side in np.unique(truth)])),
         "precision": precision,
         "recall": recall,
         "F1": f1,

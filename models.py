@@ -1,4 +1,4 @@
-"""What looks at the faces: GlassesCNN, a network of 95,000 parameters, and how its weights are kept.
+"""What looks at the faces: GlassesCNN, a network of 93,000 parameters, and how its weights are kept.
 
     from models import GlassesCNN, load_classifier
     logits = GlassesCNN()(faces)                        # (B, 3, 64, 96) in 0..1 -> (B, 3)
@@ -134,7 +134,7 @@ def load_weights(path: str | os.PathLike) -> tuple[GlassesCNN, dict]:
                 value = value.float()
                 state[name] = value if scale is None else value * scale.float().view(-1, *[1] * (value.dim() - 1))
         model.load_state_dict(state)
-    except (SafetensorError, KeyError, RuntimeError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not hold weights of this project: {reason}") from error
     return model.eval(), header

@@ -53,6 +53,11 @@ class Crop(NamedTuple):
 
 CROP = Crop()
 
+# Pillow's remarks on odd EXIF data and large pictures are not the user's concern. Set once: to set and reset
+# warnings around a call is not safe in threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 
 class PhotoError(Exception):
     """A photo cannot be read; the message is one line that says why, without the path."""
@@ -101,16 +106,14 @@ def read_image(path: str | os.PathLike, max_side: int | None = MAX_SIDE) -> tupl
             raise PhotoError("a folder, not a picture" if stat.S_ISDIR(mode) else "not a regular file")
         if Path(path).suffix.lower() in (".heic", ".heif"):
             _register_heif()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF data and large pictures
-            with Image.open(path) as picture:
-                width, height = picture.size
-                if max_side and picture.format == "JPEG":
-                    shrink = max_side / max(width, height)
-                    picture.draft(None, (max(1, int(width * shrink)), max(1, int(height * shrink))))
-                scale = max(1.0, width / picture.width)
-                picture = ImageOps.exif_transpose(picture)
-                return np.ascontiguousarray(_to_rgb(picture)), scale
+        with Image.open(path) as picture:
+            width, height = picture.size
+            if max_side and picture.format in ("JPEG", "MPO"):  # MPO: what many phones write as .jpg
+                shrink = max_side / max(width, height)
+                picture.draft(None, (max(1, int(width * shrink)), max(1, int(height * shrink))))
+            scale = max(1.0, width / picture.width)
+            ImageOps.exif_transpose(picture, in_place=True)  # in place: without a copy where nothing is to turn
+            return np.ascontiguousarray(_to_rgb(picture)), scale
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:  # Pillow's limit, checked before anything is decoded
@@ -142,16 +145,16 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
     """Any Pillow mode -> (H, W, 3) uint8."""
     if picture.mode.startswith("I") or picture.mode == "F":
         gray = np.nan_to_num(np.asarray(picture, dtype=np.float32))
-        low, high = (0.0, 65535.0) if picture.mode != "F" and gray.max() > 255 else (gray.min(), gray.max())
-        if picture.mode != "F" and gray.min() >= 0 and gray.max() <= 255:
-            low, high = 0.0, 255.0
+        low, high = gray.min(), gray.max()
+        if picture.mode != "F" and low >= 0:  # as many bits as its brightest pixel needs: 8, 12 or 16
+            low, high = 0.0, next(2.0**bits - 1 for bits in (8, 12, 16, 32) if high < 2.0**bits)
         gray = np.clip((gray - low) * (255.0 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
-    return np.asarray(picture.convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def align_face(image: np.ndarray, landmarks: np.ndarray, crop: Crop = CROP) -> np.ndarray:
@@ -169,18 +172,18 @@ def align_face(image: np.ndarray, landmarks: np.ndarray, crop: Crop = CROP) -> n
     cos, sin = level / max(np.hypot(*level), 1e-6) if level.any() else (1.0, 0.0)
     centre = eyes + crop.drop * source_unit * np.array([-sin, cos])
 
-    # Much larger than the crop: shrink the part around the face by its area first, else the warp aliases.
     scale = crop.unit / source_unit
-    if scale < 0.75:
-        reach = np.hypot(width, height) / 2 / scale + 2
-        x0, y0 = np.maximum(np.floor(centre - reach), 0).astype(int)
-        x1, y1 = np.minimum(np.ceil(centre + reach), image.shape[1::-1]).astype(int)
-        if x1 <= x0 or y1 <= y0:  # landmarks far outside the photo
-            return np.zeros((height, width, 3), np.uint8)
+    reach = max(np.hypot(width, height) / 2 / scale + 2, 2.6 * source_unit)  # alike for crops with and without margin
+    x0, y0 = np.maximum(np.floor(centre - reach), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(centre + reach), image.shape[1::-1]).astype(int)
+    if x1 <= x0 or y1 <= y0:  # landmarks far outside the photo
+        return np.zeros((height, width, 3), np.uint8)
+    image, centre = image[y0:y1, x0:x1], centre - (x0, y0)
+    if scale < 0.75:  # much larger than the crop: shrink it by its area first, else the warp aliases
         small = [max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))]
         ratio = np.array(small) / (x1 - x0, y1 - y0)
-        image = cv2.resize(image[y0:y1, x0:x1], small, interpolation=cv2.INTER_AREA)
-        centre = (centre - (x0, y0) + 0.5) * ratio - 0.5
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        centre = (centre + 0.5) * ratio - 0.5
         scale /= ratio.mean()
 
     turn = scale * np.array([[cos, sin], [-sin, cos]])  # photo -> crop
@@ -230,9 +233,13 @@ class GlassesPipeline:
             answer.error = str(error)
             return answer, []
         decoded = perf_counter()
-        faces = find_faces(self.detector, image)
-        detected = perf_counter()
-        crops = [align_face(image, face.landmarks, self.classifier.crop) for face in faces]
+        try:
+            faces = find_faces(self.detector, image)
+            detected = perf_counter()
+            crops = [align_face(image, face.landmarks, self.classifier.crop) for face in faces]
+        except (cv2.error, RuntimeError, ValueError) as error:  # one photo's trouble must not lose the others
+            answer.error = f"cannot be searched for faces: {' '.join(str(error).split())}"[:200]
+            return answer, []
         answer.detector = faces[0].detector
         answer.faces = [
             FaceAnswer(tuple(round(float(v) * scale) for v in face.box), probability=0.0, kind="none") for face in faces

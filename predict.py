@@ -48,7 +48,7 @@ def find_photos(paths: Sequence[str], recursive: bool = False) -> Iterator[tuple
             yield folder, "a loop: this link leads back to a folder above it"
             return
         for entry in entries:
-            if entry.is_dir():
+            if os.path.isdir(entry.path):  # False for a link that leads nowhere: reading it says why
                 if recursive:
                     yield from walk(entry.path, (*above, here))
             elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
@@ -64,25 +64,34 @@ def find_photos(paths: Sequence[str], recursive: bool = False) -> Iterator[tuple
             yield path, None
 
 
+class OutputError(Exception):
+    """The answers cannot be written; one line that names the file and says why."""
+
+
 @contextmanager
 def open_output(path: str | None):
-    """stdout, or a file that appears at `path` only when everything is in it."""
+    """stdout, or a file that appears at `path` only when everything is in it. Raises OutputError."""
     if path is None:
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
         yield sys.stdout
         return
-    if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):  # /dev/stdout, a pipe
-        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-            yield file
-        return
-    partial = f"{path}.{os.getpid()}.part"
+    in_place = os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)  # /dev/stdout, a pipe
+    partial = path if in_place else f"{path}.{os.getpid()}.part"
     try:
         with open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             yield file
-        os.replace(partial, path)
+        if not in_place:
+            os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        if os.path.exists(partial):
+        if not in_place and os.path.exists(partial):
             os.unlink(partial)
+
+
+def same_folder(first: str | os.PathLike, second: str | os.PathLike) -> bool:
+    """Whether both paths lead to one folder that exists."""
+    return os.path.isdir(second) and os.path.samefile(first, second)
 
 
 def as_text(answer) -> str:
@@ -198,6 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from pipeline import Answer, GlassesPipeline
 
     photos = list(find_photos(options.paths, options.recursive))
+    if options.draw and any(same_folder(options.draw, os.path.dirname(path) or ".") for path, _ in photos):
+        print(f"predict.py: --draw: {options.draw} holds photos of the input, give another folder", file=sys.stderr)
+        return 2
     try:
         pipeline = GlassesPipeline(options.detector, options.model, options.threshold, options.device)
     except (ImportError, ValueError, OSError) as error:
@@ -240,6 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except OutputError as error:
+        print(f"predict.py: --output: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("predict.py: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -2,6 +2,7 @@
 
     python train.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH
                     [--epochs 60] [--seed 0] [--device auto] [--out runs/glasses] [--resume]
+                    [--init runs/other/checkpoint.pt]    # fine-tuning, with fewer epochs and --lr 1e-3
     torchrun --standalone --nproc_per_node 4 train.py ...    # one process a GPU
 
 CelebA keeps its official partition; of the other sources given with --data, one identity in five (or, where
@@ -14,10 +15,12 @@ there are none, one face in five) validates. Sources given with --validate are n
 
 import argparse
 import csv
+import hashlib
 import itertools
 import math
 import os
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -67,12 +70,15 @@ def glasses_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tens
 
 
 def load_sources(
-    train: dict[str, str], validate: dict[str, str], corrections: dict[str, int] | None = None
+    train: dict[str, str], validate: dict[str, str], corrections: dict[str, dict[str, int]] | None = None
 ) -> tuple[dict[str, FaceDataset], dict[str, FaceDataset]]:
     """Open and split the sources: name -> path for those that train, and for those that only validate.
 
     An empty path is searched for by `find_dataset`. Returns the training parts and the validation parts.
+    Raises DataError, also for a source that is in both.
     """
+    if both := train.keys() & validate.keys():
+        raise DataError(f"{both.pop()} is to train and only to validate: name it once")
     parts: tuple[dict, dict] = {}, {}
     for (name, path), only_validate in [(s, False) for s in train.items()] + [(s, True) for s in validate.items()]:
         cls = SOURCES[name]
@@ -85,18 +91,23 @@ def load_sources(
             parts[0][name], parts[1][name] = split(cls(root), (1 - VALIDATION_SHARE, VALIDATION_SHARE), SPLIT_SEED)
     for part in parts:
         for name in part:
-            part[name] = part[name].relabel(corrections or {})
+            part[name] = part[name].relabel((corrections or {}).get(name, {}))
     return parts
 
 
-def read_corrections(path: str | os.PathLike) -> dict[str, int]:
-    """A CSV of `file`, `kind` -> file name to int of `Label`. Raises DataError for an unknown kind."""
+def read_corrections(path: str | os.PathLike) -> dict[str, dict[str, int]]:
+    """A CSV of `source`, `file`, `kind` -> by source, file name to int of `Label`.
+
+    Raises DataError for a column that is missing or a kind that is unknown.
+    """
+    corrections: dict[str, dict[str, int]] = {}
     with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        return {row["file"]: int(Label[row["kind"].upper()]) for row in rows}
-    except KeyError as error:
-        raise DataError(f"{path}: no such column or kind: {error}") from error
+        for row in csv.DictReader(file):
+            try:
+                corrections.setdefault(row["source"], {})[row["file"]] = int(Label[row["kind"].upper()])
+            except KeyError as error:
+                raise DataError(f"{path}: no such column or kind: {error}") from error
+    return corrections
 
 
 class FaceBatches(Dataset):
@@ -198,6 +209,9 @@ class Trainer:
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.validation, self.out, self.device = validation, Path(out), device
         self.epochs, self.seed = epochs, seed
+        labels = b"".join(name.encode() + faces.labels.tobytes() for name, faces in train.items())
+        self.run = {"epochs": epochs, "seed": seed, "batch": batch, "lr": lr, "crop": list(crop), "world": self.world}
+        self.run["labels"] = hashlib.sha256(labels).hexdigest()
         self.sampler = BalancedBatches([faces.labels for faces in train.values()], batch, self.rank, self.world)
         self.loader = DataLoader(
             FaceBatches(list(train.values()), train_transform(crop)),
@@ -216,7 +230,7 @@ class Trainer:
         self.average = AveragedModel(self.model, multi_avg_fn=decay, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.02)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, lr, total_steps=steps, pct_start=0.15)
-        self.scaler = torch.amp.GradScaler(device, enabled=device.startswith("cuda"))
+        self.scaler = torch.amp.GradScaler(device.split(":")[0], enabled=device.startswith("cuda"))
         self.history: list[dict[str, float]] = []
         self.best: dict = {"loss": math.inf, "state": None}
         self.trained = self.model  # DDP's wrapper shares the parameters
@@ -285,25 +299,44 @@ class Trainer:
     def resume(self) -> bool:
         """Go on from the checkpoint in `out`; False where there is none.
 
-        Raises ValueError where it belongs to a run of other epochs, seed or data.
+        Raises ValueError where it belongs to a run with other arguments or other data.
         """
         if not self.checkpoint.is_file():
             return False
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        if state["run"] != self._plain()["run"]:
-            raise ValueError(f"{self.checkpoint} is of another run: {state['run']}, not {self._plain()['run']}")
+        state = self._read(self.checkpoint)
+        if other := [key for key, value in self.run.items() if state["run"].get(key) != value]:
+            raise ValueError(
+                f"{self.checkpoint} is of another run: its {', '.join(other)} differ; choose another --out"
+            )
         for key, part in self._parts():
             part.load_state_dict(state[key])
         self.history, self.best = state["history"], state["best"]
         return True
+
+    def start_from(self, checkpoint: str | os.PathLike) -> None:
+        """Take the best weights of another run's checkpoint as the first ones of this run: fine-tuning.
+
+        Raises ValueError where it holds another network, OSError where it cannot be read.
+        """
+        state = self._read(checkpoint)
+        try:
+            self.model.load_state_dict(state["best"]["state"])
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise ValueError(f"{checkpoint} is no checkpoint of this network: {str(error).splitlines()[0]}") from error
+
+    def _read(self, checkpoint: str | os.PathLike) -> dict:
+        """What `save` wrote. Raises OSError where the file cannot be read, ValueError where it is another."""
+        with open(checkpoint, "rb") as file:
+            if not zipfile.is_zipfile(file):  # torch.load fails on other files in ways past counting
+                raise ValueError(f"{checkpoint} is no checkpoint of this network")
+        return torch.load(checkpoint, map_location=self.device, weights_only=True)
 
     def _parts(self) -> list[tuple[str, object]]:
         names = ("model", "average", "optimizer", "schedule", "scaler")
         return [(name, getattr(self, name)) for name in names]
 
     def _plain(self) -> dict:
-        run = {"epochs": self.epochs, "seed": self.seed, "faces": len(self.sampler.weights), "world": self.world}
-        return {"run": run, "history": self.history, "best": self.best}
+        return {"run": self.run, "history": self.history, "best": self.best}
 
     def export(self) -> Path:
         """Calibrate the best epoch's average and write it as `glasses.safetensors`; draw the curve."""
@@ -342,8 +375,10 @@ def plot_history(history: list[dict[str, float]], sources: Sequence[str], path: 
 
 
 def named_paths(values: Sequence[str]) -> dict[str, str]:
-    """["meglass=PATH", "celeba"] -> {"meglass": "PATH", "celeba": ""}. Raises DataError for an unknown source."""
+    """["meglass=PATH", "celeba"] -> {"meglass": "PATH", "celeba": ""}. DataError for an unknown source or one twice."""
     pairs = dict(value.partition("=")[::2] for value in values)
+    if len(pairs) < len(values):
+        raise DataError(f"a source is named twice: {' '.join(values)}")
     for name in pairs:
         if name not in SOURCES:
             raise DataError(f"unknown source {name!r}: choose from {', '.join(SOURCES)}")
@@ -363,11 +398,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--workers", type=int, default=min(8, (os.cpu_count() or 2) // 2), help="that augment")
+    parser.add_argument("--init", type=Path, help="start from the best weights of this checkpoint.pt: fine-tuning")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
     options = parser.parse_args(arguments)
     if not options.data:
         parser.error("--data is needed, as --data meglass=PATH celeba=PATH")
-    torch.use_deterministic_algorithms(True, warn_only=True)
     if "LOCAL_RANK" in os.environ:  # started by torchrun
         cuda = torch.cuda.is_available() and options.device != "cpu"
         dist.init_process_group("nccl" if cuda else "gloo")
@@ -379,18 +414,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cached = [{n: CachedFaces(d, detector, options.cache) for n, d in part.items()} for part in (train, validation)]
         for name, dataset in itertools.chain(train.items(), validation.items()):
             print(f"{'train' if dataset is train.get(name) else 'validate'} {name}: {dataset!r}")
+        device = pick_device(options.device)
+        torch.use_deterministic_algorithms(device == "cpu")  # on a GPU they cost speed, and some do not exist
         trainer = Trainer(
             *cached,
             options.out,
             epochs=options.epochs,
             seed=options.seed,
-            device=pick_device(options.device),
+            device=device,
             batch=options.batch,
             lr=options.lr,
             workers=options.workers,
         )
         if options.resume and trainer.resume():
             print(f"resumed after epoch {len(trainer.history)}")
+        elif options.init:
+            trainer.start_from(options.init)
         trainer.fit()
         if trainer.rank == 0:
             print(f"best epoch {trainer.best['epoch']}; wrote {trainer.export()}")

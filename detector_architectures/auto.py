@@ -14,7 +14,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from . import Face, load_detector
+from . import Face, MissingPackageError, load_detector, main_face, shrink
 from .center import Center
 
 try:
@@ -25,6 +25,7 @@ except ModuleNotFoundError:  # no wheel for this platform (macOS): haar and cent
 TINY = 16  # pixels of the searched picture: a narrower face may hide others, so a finer look follows
 SMALL = 48  # pixels of the searched picture: a narrower face is looked at again from near
 WINDOW = 1.8  # width and height of what is then looked at, in sides of the face box
+LARGEST = 1280  # pixels: a larger photo is shrunk before it is turned
 SURE = 0.88  # score: 99 % of upright faces reach it; of those tilted by 45 degrees, half
 TURNS = (45, -45, 90, -90, 180)  # degrees
 
@@ -37,11 +38,14 @@ class Auto:
     def __init__(self):
         self._stages = [Slim(size) for size in (160, 320, 640)] if Slim else []
         self._near = Slim(128) if Slim else None
-        self._haar = None
+        try:
+            self._haar = load_detector("haar")
+        except MissingPackageError:  # OpenCV 5
+            self._haar = None
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         found = self._upright(image)
-        if self._stages and _score(found) < SURE:
+        if self._stages and (not found or main_face(found, image.shape).score < SURE):
             found = self._turned(image, found)
         return found or self._framed(image) or self._haar_faces(image) or Center()(image)
 
@@ -67,32 +71,41 @@ class Auto:
         return max(again, key=lambda near: near.score, default=face)
 
     def _turned(self, image: np.ndarray, found: list[Face]) -> list[Face]:
-        """The faces of the photo turned by the angle at which `slim` is surest; `found` where that is none."""
-        scale = min(1.0, self._stages[0].size / max(image.shape[:2]))
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
-        best = max(TURNS, key=lambda angle: _score(self._stages[1](_turn(small, angle)[0])))
-        turned, to_photo = _turn(image, best)
-        faces = self._upright(turned)
-        if _score(faces) < _score(found) + 0.03:
-            return found
-        return [replace(_mapped(face, to_photo), detector="slim+turn") for face in faces]
+        """`found` and the faces of the photo turned by the angle at which `slim` is surest; of two at one place
+        the surer, the upright one in doubt."""
+        image, scale = shrink(image, LARGEST)
+        small, _ = shrink(image, self._stages[0].size)
+        sure = {angle: max((f.score for f in self._stages[1](_turn(small, angle)[0])), default=0.0) for angle in TURNS}
+        turned, back = _turn(image, max(TURNS, key=sure.get))
+        for face in self._upright(turned):
+            face = replace(_mapped(face, back / scale), detector="slim+turn")
+            same = [other for other in found if _overlap(face, other)]
+            if all(face.score > other.score + 0.03 for other in same):
+                found = [other for other in found if other not in same] + [face]
+        return found
 
     def _framed(self, image: np.ndarray) -> list[Face]:
         """`slim` on the photo with a border half as wide as itself, for a face larger than the photo."""
         if not self._stages:
             return []
-        pad = max(image.shape[:2]) // 2
-        framed = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-        to_photo = np.array([[1, 0, -pad], [0, 1, -pad]])
-        return [replace(_mapped(face, to_photo), detector="slim+frame") for face in self._stages[0](framed)]
+        small, scale = shrink(image, self._stages[0].size)
+        pad = max(small.shape[:2]) // 2
+        framed = cv2.copyMakeBorder(small, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        back = np.array([[1, 0, -pad], [0, 1, -pad]]) / scale
+        return [replace(_mapped(face, back), detector="slim+frame") for face in self._stages[1](framed)]
 
     def _haar_faces(self, image: np.ndarray) -> list[Face]:
-        self._haar = self._haar or load_detector("haar")
-        return self._haar(image)
+        return self._haar(image) if self._haar else []
 
 
-def _score(faces: list[Face]) -> float:
-    return max((face.score for face in faces), default=0.0)
+def _overlap(first: Face, second: Face) -> bool:
+    """Whether the centre of one lies in the box of the other."""
+
+    def holds(outer: Face, inner: Face) -> bool:
+        (x, y, w, h), (a, b, c, d) = outer.box, inner.box
+        return x <= a + c / 2 <= x + w and y <= b + d / 2 <= y + h
+
+    return holds(first, second) or holds(second, first)
 
 
 def _turn(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +120,8 @@ def _turn(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
 def _mapped(face: Face, matrix: np.ndarray) -> Face:
     """`face`, found in another picture, in pixels of the photo that the (2, 3) `matrix` leads to."""
     x, y, w, h = face.box
-    corners = np.array([[x, y], [x + w, y], [x, y + h], [x + w, y + h]]) @ matrix[:, :2].T + matrix[:, 2]
-    low, size = corners.min(0), np.ptp(corners, axis=0)
+    centre = matrix[:, :2] @ (x + w / 2, y + h / 2) + matrix[:, 2]
+    size = np.abs(matrix[:, :2]) @ (w, h)  # of the upright box around the turned one ...
+    size *= np.sqrt(w * h / size.prod())  # ... with the area of the face
     landmarks = (face.landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    return replace(face, box=(float(low[0]), float(low[1]), float(size[0]), float(size[1])), landmarks=landmarks)
+    return replace(face, box=tuple(float(v) for v in (*(centre - size / 2), *size)), landmarks=landmarks)

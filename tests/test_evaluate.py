@@ -53,7 +53,6 @@ def test_summary_of_a_hand_computed_case():
     assert (found["faces"], found["errors"]) == (8, 2)
     assert found["accuracy"] == 6 / 8
     assert found["precision"] == found["recall"] == found["F1"] == pytest.approx(4 / 5)
-    assert found["balanced"] == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert found["AUC"] == pytest.approx(14 / 15)  # of 3 x 5 pairs only (0.6, 0.3) is in the wrong order
     assert found["kind"] == pytest.approx(2 / 3)  # of the three of known kind
 
@@ -61,7 +60,7 @@ def test_summary_of_a_hand_computed_case():
 def test_one_class_alone_has_no_auc():
     found = summarize(answers([(Label.NONE, 0.1, "none"), (Label.NONE, 0.2, "none")]))
     assert np.isnan(found["AUC"])
-    assert found["accuracy"] == found["balanced"] == 1
+    assert found["accuracy"] == 1
     assert "| folder | 2 | 0 | 100.00 (34.24 to 100.00) |" in format_table({"folder": found})
 
 

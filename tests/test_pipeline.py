@@ -129,6 +129,15 @@ def test_large_jpeg_is_decoded_reduced_and_says_so(tmp_path):
     assert scale == 4.0
     assert image.shape == (1000, 1500, 3)
     assert read_image(tmp_path / "a.jpg", max_side=None)[0].shape == (4000, 6000, 3)
+    chart(6000, 4000).save(tmp_path / "b.jpg", format="MPO", save_all=True, append_images=[chart()])
+    assert read_image(tmp_path / "b.jpg")[1] == 4.0
+
+
+def test_twelve_bit_greys_are_as_bright_as_sixteen(tmp_path):
+    gray = np.tile(np.linspace(0, 1, 64), (8, 1))
+    for bits in (12, 16):
+        Image.fromarray((gray * (2**bits - 1)).astype(np.uint16)).save(tmp_path / f"{bits}.png")
+        assert close(read_image(tmp_path / f"{bits}.png")[0][4, :, 0], gray[4] * 255, 2)
 
 
 def bad_files(folder) -> dict[str, str]:
@@ -256,7 +265,7 @@ def test_pictures_of_any_size(name):
     if not available(name):
         pytest.skip(f"{DETECTORS[name][2]} is not installed")
     detector = load_detector(name)
-    for shape in ((1, 1), (3, 400), (400, 3), (19, 19), (25, 30), (700, 40)):
+    for shape in ((1, 1), (3, 400), (400, 3), (19, 19), (25, 30), (700, 40), (1, 2000), (2000, 1), (60, 33000)):
         assert isinstance(detector(np.full((*shape, 3), 80, np.uint8)), list)
 
 
@@ -308,6 +317,18 @@ def test_auto_finds_turned_faces(angle, hopper):
     expected = upright @ matrix[:, :2].T + matrix[:, 2]
     distance = np.hypot(*(upright[1] - upright[0]))
     assert np.abs(found.landmarks[:2] - expected[:2]).max() < distance / 4
+
+
+def test_auto_keeps_the_upright_face_beside_a_tilted_one(astronaut, hopper):
+    """A masked face in the middle, of which `slim` is unsure, and a tilted bystander in the corner."""
+    image = read_image(astronaut)[0].copy()
+    image[132:190, 170:280] = (200, 215, 230)
+    bystander = cv2.resize(read_image(hopper)[0][100:350, 130:380], (130, 130))
+    image[380:510, 380:510] = cv2.warpAffine(bystander, cv2.getRotationMatrix2D((65, 65), 45, 1.0), (130, 130))
+    faces = load_detector("auto")(image)
+    main = main_face(faces, image.shape)
+    assert np.abs(main.landmarks[:2] - ASTRONAUT[:2]).max() < 12
+    assert main.box[2] * main.box[3] < 130 * 130, "a turned face's box has its area, not that of the square around it"
 
 
 def test_auto_works_without_slim(monkeypatch, astronaut):
@@ -402,6 +423,20 @@ def test_tilted_photos(pipeline, hopper, astronaut, angle):
         turned = cv2.warpAffine(image, cv2.getRotationMatrix2D(centre, angle, 1.0), image.shape[1::-1])
         (answer,) = pipeline([turned])
         assert answer.glasses is glasses
+
+
+def test_trouble_with_one_photo_does_not_lose_the_others(hopper):
+    slim = load_detector("slim")
+
+    def detector(image):
+        if image.shape[0] < 50:
+            raise cv2.error("OpenCV(4): (-215)\nassertion failed")
+        return slim(image)
+
+    good, bad, again = GlassesPipeline(detector, device="cpu")([hopper, np.zeros((40, 40, 3), np.uint8), hopper])
+    assert good.glasses is again.glasses is True
+    assert bad.error.startswith("cannot be searched for faces: ")
+    assert "\n" not in bad.error
 
 
 def test_threshold_decides(hopper):

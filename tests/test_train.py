@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from conftest import ROOT, write_meglass
 from data_load import DataError, Label, MeGlass
+from detector_architectures import load_detector
 from models import GlassesCNN, fold_batch_norm, load_classifier, load_weights, pick_device, save_weights
-from pipeline import KINDS
+from pipeline import KINDS, align_face, read_image
 from train import BalancedBatches, calibrate, glasses_loss, load_sources, read_corrections
 
 SHIPPED = ROOT / "weights" / "glasses.safetensors"
@@ -40,9 +41,15 @@ def test_folding_batch_norm_changes_nothing():
     assert torch.allclose(folded(faces), model(faces), atol=1e-5)
 
 
-def test_light_and_contrast_do_not_matter():
-    model, faces = trained_like(), torch.rand(4, 3, 64, 96)
-    assert torch.allclose(model(faces * 0.3 + 0.4), model(faces), atol=0.01)
+def test_light_and_contrast_do_not_matter(hopper):
+    """The shipped network on a real face: darker and flatter is the same; the first layers alone would tell."""
+    model, _ = load_weights(SHIPPED)
+    image = read_image(hopper)[0]
+    crop = align_face(image, load_detector("slim")(image)[0].landmarks, model.crop)
+    face = torch.tensor(crop).permute(2, 0, 1)[None] / 255
+    assert torch.allclose(model(face * 0.3 + 0.4), model(face), atol=0.02)
+    features = [model.features(x).flatten(1) for x in (face * 0.3 + 0.4, face)]
+    assert (model.classifier(features[0]) - model.classifier(features[1])).abs().max() > 0.2
 
 
 def test_weights_come_back_within_the_rounding_of_eight_bits(tmp_path):
@@ -159,10 +166,11 @@ def test_sources_are_split_the_same_with_no_identity_in_both(meglass):
 def test_corrections_reach_training_and_validation(meglass, tmp_path):
     files = MeGlass(meglass).files
     table = tmp_path / "corrections.csv"
-    table.write_text("file,kind\n" + "".join(f"{file.name},sunglasses\n" for file in files))
-    for part in load_sources({"meglass": str(meglass)}, {}, read_corrections(table)):
-        assert set(part["meglass"].labels) == {Label.SUNGLASSES}
-    table.write_text("file,kind\na.jpg,monocle\n")
+    for source, expected in (("meglass", {Label.SUNGLASSES}), ("celeba", {Label.NONE, Label.EYEGLASSES})):
+        table.write_text("source,file,kind\n" + "".join(f"{source},{file.name},sunglasses\n" for file in files))
+        for part in load_sources({"meglass": str(meglass)}, {}, read_corrections(table)):
+            assert set(part["meglass"].labels) == expected, "a source's corrections are for its own files"
+    table.write_text("source,file,kind\nceleba,a.jpg,monocle\n")
     with pytest.raises(DataError, match="MONOCLE"):
         read_corrections(table)
 
@@ -246,10 +254,24 @@ def test_a_killed_run_resumes_to_the_same_result(finished):
     assert resumed.returncode == 0, resumed.stderr
     assert "resumed after epoch" in resumed.stdout
     assert_same(out, killed)
-    stranger = run(command(meglass, killed, "--resume", "--seed", "9"))
+    stranger = run(command(meglass, killed, "--resume", "--seed", "9", "--batch", "8"))
     assert stranger.returncode == 1
-    assert "is of another run" in stranger.stderr
+    assert "is of another run: its seed, batch differ" in stranger.stderr
     assert "Traceback" not in stranger.stderr
+
+
+def test_fine_tuning_starts_from_the_weights_of_another_run(finished):
+    meglass, out = finished
+    tuned = meglass.parent / "tuned"
+    done = run(command(meglass, tuned, "--init", str(out / "checkpoint.pt"), "--lr", "1e-9"))
+    assert done.returncode == 0, done.stderr
+    first, second = weights(out), weights(tuned)
+    for name in ("classifier.weight", "classifier.weight.scale", "classifier.bias"):  # batch statistics move on
+        assert np.abs(first[name].astype(float) - second[name].astype(float)).max() <= 1, name
+    done = run(command(meglass, tuned, "--init", str(out / "log.csv")))
+    assert done.returncode == 1
+    assert "is no checkpoint of this network" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_torchrun_trains_in_two_processes(finished):
@@ -268,6 +290,8 @@ def test_torchrun_trains_in_two_processes(finished):
         (["--data", "meglass=/nowhere"], "/nowhere"),
         (["--data", "spectacles=x"], "unknown source 'spectacles'"),
         (["--data", "celeba"], "celeba: not found"),
+        (["--data", "folder=a", "folder=b"], "named twice"),
+        (["--data", "folder=a", "--validate", "folder=b"], "name it once"),
     ],
 )
 def test_wrong_data_is_one_line(arguments, message, tmp_path):
