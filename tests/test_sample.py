@@ -101,6 +101,7 @@ def test_glasses_change_the_eyes_and_leave_the_chin():
     face = np.full((112, 112, 3), 170, np.uint8)
     landmarks = make_sample.generator().shapes(np.zeros((1, make_sample.generator().size), np.float32))[0] * 112 / 96
     style = np.zeros(len(EYEWEAR))
+    style[EYEWEAR.index("material")], style[EYEWEAR.index("lightness")] = -2, -2  # dark plastic
     worn = draw_eyewear(face, landmarks, style).astype(int)
     change = np.abs(worn - 170).max(-1)
     eyes, chin = landmarks[36:48].mean(0).astype(int), landmarks[8].astype(int)
