@@ -480,7 +480,9 @@ def test_centre_of_the_margin_is_the_crop_the_pipeline_makes(hopper):
     image = read_image(hopper)[0]
     face = load_detector("slim")(image)[0]
     small, large = align_face(image, face.landmarks), align_face(image, face.landmarks, CROP.with_margin(1.5))
-    assert np.array_equal(large[16:80, 24:120], small)
+    difference = np.abs(large[16:80, 24:120].astype(int) - small)
+    assert difference.max() <= 3, "the warp rounds to 1/32 of a pixel, no more"
+    assert difference.mean() < 0.05
 
 
 def test_train_transform_keeps_shape_range_and_seed():
