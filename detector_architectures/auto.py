@@ -10,11 +10,12 @@ photo, which brings a face larger than the photo into view; then `haar` tries; a
 """
 
 from dataclasses import replace
+from functools import cached_property
 
 import cv2
 import numpy as np
 
-from . import Face, MissingPackageError, load_detector, main_face, shrink
+from . import Detector, Face, MissingPackageError, load_detector, main_face, shrink
 from .center import Center
 
 try:
@@ -38,10 +39,6 @@ class Auto:
     def __init__(self):
         self._stages = [Slim(size) for size in (160, 320, 640)] if Slim else []
         self._near = Slim(128) if Slim else None
-        try:
-            self._haar = load_detector("haar")
-        except MissingPackageError:  # OpenCV 5
-            self._haar = None
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         found = self._upright(image)
@@ -95,7 +92,14 @@ class Auto:
         return [replace(_mapped(face, back), detector="slim+frame") for face in self._stages[1](framed)]
 
     def _haar_faces(self, image: np.ndarray) -> list[Face]:
-        return self._haar(image) if self._haar else []
+        try:
+            return self._haar(image)
+        except MissingPackageError:  # OpenCV 5
+            return []
+
+    @cached_property
+    def _haar(self) -> Detector:
+        return load_detector("haar")  # reading the cascade takes time, and few photos need it
 
 
 def _overlap(first: Face, second: Face) -> bool:
@@ -122,6 +126,6 @@ def _mapped(face: Face, matrix: np.ndarray) -> Face:
     x, y, w, h = face.box
     centre = matrix[:, :2] @ (x + w / 2, y + h / 2) + matrix[:, 2]
     size = np.abs(matrix[:, :2]) @ (w, h)  # of the upright box around the turned one ...
-    size *= np.sqrt(w * h / size.prod())  # ... with the area of the face
+    size *= np.sqrt(w * h * abs(np.linalg.det(matrix[:, :2])) / size.prod())  # ... with the area of the face
     landmarks = (face.landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     return replace(face, box=tuple(float(v) for v in (*(centre - size / 2), *size)), landmarks=landmarks)

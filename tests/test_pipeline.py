@@ -15,6 +15,7 @@ from PIL import Image
 import detector_architectures
 from conftest import ROOT
 from detector_architectures import DETECTORS, Face, MissingPackageError, load_detector, main_face
+from detector_architectures import auto as auto_module
 from pipeline import CROP, GlassesPipeline, PhotoError, align_face, read_image
 
 QUADRANTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # row, column of the four colours of `chart`
@@ -319,6 +320,15 @@ def test_auto_finds_turned_faces(angle, hopper):
     assert np.abs(found.landmarks[:2] - expected[:2]).max() < distance / 4
 
 
+def test_faces_found_in_a_turned_or_shrunken_picture_keep_their_size():
+    """A map that turns by 90 degrees and enlarges by 3: width and height change places, three times as large."""
+    matrix = np.array([[0.0, -3.0, 500.0], [3.0, 0.0, 40.0]])
+    face = Face((10, 20, 40, 60), 0.9, "test")
+    moved = auto_module._mapped(face, matrix)
+    assert moved.box == pytest.approx((500 - 3 * 80, 40 + 3 * 10, 180, 120))
+    assert moved.landmarks[0] == pytest.approx(matrix[:, :2] @ face.landmarks[0] + matrix[:, 2], abs=1e-3)
+
+
 def test_auto_keeps_the_upright_face_beside_a_tilted_one(astronaut, hopper):
     """A masked face in the middle, of which `slim` is unsure, and a tilted bystander in the corner."""
     image = read_image(astronaut)[0].copy()
@@ -333,9 +343,7 @@ def test_auto_keeps_the_upright_face_beside_a_tilted_one(astronaut, hopper):
 
 def test_auto_works_without_slim(monkeypatch, astronaut):
     """As on macOS, for which its package has no wheel."""
-    from detector_architectures import auto
-
-    monkeypatch.setattr(auto, "Slim", None)
+    monkeypatch.setattr(auto_module, "Slim", None)
     assert load_detector("auto")(read_image(astronaut)[0])[0].detector == "haar"
 
 
