@@ -27,6 +27,7 @@ TEXTURE = 96  # pixels a side of the texture, in which the mean face lies with i
 EYES = ((34.5, 38.0), (61.5, 38.0))
 SIZE = 112  # pixels a side of a finished face
 MOST_DETAIL = 0.35  # of -1..1: what the refiner adds at most, so that no single pixel stands out
+SKIN_DETAIL = 0.6  # the share of it that is added away from the eyes, the brows, the nostrils and the mouth
 GRID = 4  # pixels between the points at which the warp is computed
 
 
@@ -128,6 +129,7 @@ class FaceGenerator:
         self.means = part["mixture_means"].astype(np.float64)  # (20, 24)
         self.factors = part["mixture_factors"].astype(np.float64)  # (20, 24, 24), Cholesky
         self.mean_landmarks = part["landmarks"].astype(np.float64)  # (68, 2), in the texture
+        self.sharp = _features(self.mean_landmarks)[..., None]  # (96, 96, 1)
         self.size = len(self.joint)
 
     @classmethod
@@ -163,10 +165,10 @@ class FaceGenerator:
     def textures(self, latents: np.ndarray) -> np.ndarray:
         """(N, K) -> (N, 96, 96, 3) uint8 RGB, sharp."""
         blurred = self.blurred(latents).contiguous(memory_format=torch.channels_last)
-        detail = self.refiner(blurred) - blurred
-        texture = blurred + MOST_DETAIL * torch.tanh(detail / MOST_DETAIL)
+        detail = MOST_DETAIL * torch.tanh((self.refiner(blurred) - blurred) / MOST_DETAIL)
+        texture = blurred + detail * torch.from_numpy(SKIN_DETAIL + (1 - SKIN_DETAIL) * self.sharp).permute(2, 0, 1)
         texture = (texture.clamp(-1, 1) * 127.5 + 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-        return np.stack([_calm_colours(one) for one in texture])
+        return np.stack([_calm(one, self.sharp[..., 0]) for one in texture])
 
     def __call__(
         self, latents: np.ndarray, places: np.ndarray | None = None, size: int = SIZE
@@ -185,10 +187,23 @@ class FaceGenerator:
         return np.stack([face for face, _ in made]), np.stack([landmarks for _, landmarks in made])
 
 
-def _calm_colours(texture: np.ndarray) -> np.ndarray:
-    """A texture (96, 96, 3) uint8 without the coloured specks that an adversary leaves: its light, median colours."""
+def _features(landmarks: np.ndarray) -> np.ndarray:
+    """(96, 96) float32: 1 at the eyes, brows, nostrils and mouth of the texture, 0 on skin, hair and background."""
+    mask = np.zeros((TEXTURE, TEXTURE), np.float32)
+    for part in (slice(36, 42), slice(42, 48), slice(17, 22), slice(22, 27), slice(31, 36), slice(48, 60)):
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.round(landmarks[part] * 16).astype(np.int32)), 1.0, shift=4)
+    return cv2.GaussianBlur(cv2.dilate(mask, np.ones((7, 7))), (0, 0), 3)
+
+
+def _calm(texture: np.ndarray, sharp: np.ndarray) -> np.ndarray:
+    """A texture (96, 96, 3) uint8 without the specks that an adversary leaves.
+
+    Colours are those of the neighbourhood, by a median; light is smoothed, but for edges, where `sharp` is not 1.
+    """
     planes = cv2.cvtColor(texture, cv2.COLOR_RGB2YCrCb)
     planes[..., 1:] = cv2.medianBlur(planes, 5)[..., 1:]
+    smooth = cv2.bilateralFilter(planes[..., 0], 5, 40, 2.0)
+    planes[..., 0] = np.round(sharp * planes[..., 0] + (1 - sharp) * smooth)
     return cv2.cvtColor(planes, cv2.COLOR_YCrCb2RGB)
 
 
