@@ -22,7 +22,7 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 from pathlib import Path
@@ -176,34 +176,48 @@ class KaggleGlasses(FaceDataset):
     """The GAN faces of kaggle.com/datasets/jeffheaton/glasses-or-no-glasses.
 
     `train.csv` holds `id` and `glasses`, and in the original v1..v512, the latent vector that made the face;
-    the pictures are `faces-spring-2020/faces-spring-2020/face-<id>.png` (here also .jpg). No identities.
+    the pictures are `faces-spring-2020/faces-spring-2020/face-<id>.png` (here also .jpg). No identities. A file
+    `kinds.csv` (`id`, `kind`) tells eyeglasses from sunglasses where there is one.
     """
 
     source = "kaggle"
 
     def _rows(self):
+        kinds = {}
+        if (self.root / "kinds.csv").is_file():
+            table = _read_csv(self.root / "kinds.csv", ("id", "kind"), self.source)
+            kinds = {row.id: _KINDS.get(row.kind, row.kind) for row in table.itertuples(index=False)}
         table = _read_csv(self.root / "train.csv", ("id", "glasses"), self.source, columns=("id", "glasses", "kind"))
         folders = [self.root / "faces-spring-2020" / "faces-spring-2020", self.root / "faces-spring-2020", self.root]
         folder = next((f for f in folders if f.is_dir() and any(f.glob("face-*"))), folders[0])
         suffix = next((s for s in (".png", ".jpg") if any(folder.glob(f"face-*{s}"))), ".png")
         for row in table.itertuples(index=False):
-            yield folder / f"face-{row.id}{suffix}", _label(row), ""
+            label, kind = _label(row), kinds.get(row.id, Label.NONE)
+            if label == Label.GLASSES and kind != Label.NONE:
+                label = kind
+            yield folder / f"face-{row.id}{suffix}", label, ""
 
 
 class SampleFaces(KaggleGlasses):
     """The synthetic faces of `data/sample`, in the layout of the Kaggle set; made by `make_sample.py`.
 
-    As there, some labels are wrong (`label_noise.csv` lists them); `kinds.csv` adds the kind of the glasses.
+    As there, some labels are wrong: `known_noise` reads which.
     """
 
     source = "sample"
 
-    def _rows(self):
-        table = _read_csv(self.root / "kinds.csv", ("id", "kind"), self.source)
-        kinds = {f"face-{row.id}": _KINDS.get(row.kind, row.kind) for row in table.itertuples(index=False)}
-        for file, label, identity in super()._rows():
-            kind = kinds.get(file.stem, Label.NONE)
-            yield file, kind if label == Label.GLASSES and kind != Label.NONE else label, identity
+
+def known_noise(root: str | os.PathLike) -> dict[str, int]:
+    """File name -> the right `Label` of each face in `root`/label_noise.csv; for `FaceDataset.relabel`.
+
+    Empty where there is no such file, as with the real Kaggle set, whose wrong labels nobody has listed.
+    """
+    path = Path(root) / "label_noise.csv"
+    if not path.is_file():
+        return {}
+    kinds = _read_csv(path.with_name("kinds.csv"), ("id", "kind"), "sample").set_index("id")["kind"]
+    noisy = _read_csv(path, ("id",), "sample")["id"]
+    return {f"face-{number}.jpg": int(_KINDS[kinds[number]]) for number in noisy}
 
 
 class MeGlass(FaceDataset):
@@ -388,6 +402,8 @@ def _read_pairs(path: Path) -> dict[str, str]:
 # ------------------------------------------------------------------------------------ finding a data set
 
 DATASETS_DIR = Path(__file__).with_name("datasets")  # where downloads go; git-ignored
+if not os.access(DATASETS_DIR.parent, os.W_OK):  # Kaggle mounts the modules read-only
+    DATASETS_DIR = Path("datasets")
 EMBEDDED_DIR = Path(__file__).with_name("data")  # what the project ships: the synthetic faces
 
 
@@ -455,7 +471,7 @@ def find_dataset(
     1. `path`; 2. the folders in the environment variable GLASSES_DATA (os.pathsep between them), themselves
     or a subfolder; 3. Kaggle's mounts, old and new; 4. `datasets/`, where a download puts it; 5. a download with
     the `kaggle` package, where there are credentials and `download` is true. Where no place has it and a
-    `fallback` is named, such as the embedded "sample", it is that one, and a line on stderr says so.
+    `fallback` is named, such as the embedded "sample", it is that one, and a printed line says so.
 
     Raises DataError, saying how to get it, where no place has it.
     """
@@ -474,7 +490,7 @@ def find_dataset(
         return download_kaggle(known.kaggle, DATASETS_DIR / known.folders[0], known.markers)
     if fallback:
         found = find_dataset(fallback, download=download)
-        print(f"{name}: not found; using {fallback} instead ({found})", file=sys.stderr)
+        print(f"{name}: not found; using the embedded {fallback} faces instead. To use it: {known.get_it}")
         return found
     raise DataError(f"{name}: not found; {known.get_it}, and set GLASSES_DATA to the folder that holds it")
 
@@ -594,6 +610,30 @@ def split(dataset: FaceDataset, fractions: Sequence[float] = (0.8, 0.2), seed: i
     return [dataset.subset(sorted(part)) for part in parts]
 
 
+def k_folds(dataset: FaceDataset, k: int = 5, seed: int = 0) -> Iterator[tuple[FaceDataset, FaceDataset]]:
+    """k pairs of (the rest, the fold held out), cut by `split`: every face is held out once, with its person."""
+    folds = split(dataset, (1 / k,) * k, seed)
+    for held in folds:
+        out = set(held.files)
+        yield dataset.subset([i for i, file in enumerate(dataset.files) if file not in out]), held
+
+
+def describe_faces(dataset: FaceDataset) -> pd.DataFrame:
+    """Decodes every picture; a row each: file, kind (name of its label), identity, width, height in pixels,
+    brightness and contrast (mean and deviation of the grey levels, 0 to 255)."""
+
+    def row(i: int) -> tuple:
+        image = dataset.read(i)
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        kind = Label(dataset.labels[i]).name.lower()
+        height, width = gray.shape
+        return dataset.files[i].name, kind, dataset.identities[i], width, height, gray.mean(), gray.std()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = list(pool.map(row, range(len(dataset))))
+    return pd.DataFrame(rows, columns=["file", "kind", "identity", "width", "height", "brightness", "contrast"])
+
+
 # ------------------------------------------------------------------------------------------ cached crops
 
 
@@ -604,7 +644,8 @@ class CachedFaces(Dataset):
     """Faces of a data set found, aligned and kept as one memory-mapped array: an epoch decodes no JPEG.
 
     crops: (N, H, W, 3) uint8, aligned by `pipeline.align_face` with MARGIN times the size of the network's
-    crop, so that the training transforms can shift and turn it. labels: (N,) int64.
+    crop, so that the training transforms can shift and turn it. labels: (N,) int64. rows: (N,) the face's
+    place in `crops`, for a part of a data set.
 
     detector: a callable as in `detector_architectures`. cache: the folder for the arrays; a change of the list
     of files, of a file's size, of the detectors' code or of the geometry makes a new one. It appears whole
@@ -623,15 +664,23 @@ class CachedFaces(Dataset):
         if not path.is_file():
             _write_crops(path, dataset, detector, crop)
         self.crops = np.load(path, mmap_mode="r")
-        self.labels = dataset.labels
+        self.files, self.labels, self.rows = dataset.files, dataset.labels, np.arange(len(dataset))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index) -> tuple[Tensor, Tensor]:
         """An index or an array of them -> (..., 3, H, W) uint8, (...) int64."""
-        crops = torch.tensor(self.crops[index])  # a copy: the array on disk is read-only
+        crops = torch.tensor(self.crops[self.rows[index]])  # a copy: the array on disk is read-only
         return crops.movedim(-1, -3), torch.as_tensor(self.labels[index])
+
+    def of(self, part: FaceDataset) -> "CachedFaces":
+        """The crops of a part of the data set (of `split`, `subset`, `relabel`), with the part's labels."""
+        rows = {file: row for file, row in zip(self.files, self.rows, strict=True)}
+        chosen = copy.copy(self)
+        chosen.files, chosen.labels = part.files, part.labels
+        chosen.rows = np.array([rows[file] for file in part.files])
+        return chosen
 
 
 def _write_crops(path: Path, dataset: FaceDataset, detector, crop: Crop) -> None:

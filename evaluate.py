@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from corruptions import LADDERS
 from data_load import DataError, FaceDataset, Label
 from detector_architectures import DETECTORS
 from pipeline import KINDS, GlassesPipeline, PhotoError, align_face, find_faces, read_image
@@ -52,6 +53,29 @@ def answer_dataset(dataset: FaceDataset, pipeline: GlassesPipeline) -> pd.DataFr
             (answer.path, identity, int(label), answer.probability, answer.kind, answer.glasses, answer.detector)
         )
     return pd.DataFrame(rows, columns=["file", "identity", "label", "probability", "answer", "glasses", "detector"])
+
+
+def measure_robustness(
+    dataset: FaceDataset, pipelines: dict[str, GlassesPipeline], ladders: dict[str, tuple] = LADDERS
+) -> pd.DataFrame:
+    """Accuracy of each pipeline on all faces of `dataset`, damaged as `corruptions.LADDERS` say, as whole photos.
+
+    Returns a row a damage and level: damage, level, and the accuracy under the name of each pipeline.
+    """
+    first = next(iter(pipelines.values()))
+    truth = dataset.labels != Label.NONE
+    images = [dataset.read(i) for i in range(len(dataset))]
+    points = [find_faces(first.detector, image)[0].landmarks for image in images]
+    rows = []
+    for damage, (levels, change) in ladders.items():
+        for level in levels:
+            damaged = [change(image, p, level) for image, p in zip(images, points, strict=True)]
+            row = {"damage": damage, "level": level}
+            for name, pipeline in pipelines.items():
+                found = np.array([answer.glasses for answer in pipeline(damaged)])
+                row[name] = float((found == truth).mean())
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = 15) -> float:
@@ -131,7 +155,7 @@ def draw_errors(answers: pd.DataFrame, detector, path: str | os.PathLike, column
 
 
 def measure(function: Callable[[], object], repeats: int = 100, warmup: int = 10) -> dict[str, float]:
-    """Wall time of `function` in seconds: "median", "p95" and "min" over `repeats`, after `warmup` calls.
+    """Wall time of `function` in seconds: "median", "p5", "p95" and "min" over `repeats`, after `warmup` calls.
 
     The function must wait for its own work; on CUDA that means `torch.cuda.synchronize()` at its end.
     """
@@ -142,7 +166,8 @@ def measure(function: Callable[[], object], repeats: int = 100, warmup: int = 10
         start = perf_counter()
         function()
         times.append(perf_counter() - start)
-    return {"median": float(np.median(times)), "p95": float(np.percentile(times, 95)), "min": min(times)}
+    low, middle, high = (float(value) for value in np.percentile(times, (5, 50, 95)))
+    return {"median": middle, "p5": low, "p95": high, "min": min(times)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline import CROP, KINDS, WEIGHTS, Crop
+
+if TYPE_CHECKING:
+    import pandas
 
 EPSILON = 1e-4  # added to the variance of a crop: a black one stays finite
 
@@ -69,6 +73,41 @@ class GlassesCNN(nn.Module):
 
 
 MODELS = {"GlassesCNN": GlassesCNN}
+
+
+def describe_layers(model: nn.Module, shape: Sequence[int] = (3, CROP.height, CROP.width)) -> "pandas.DataFrame":
+    """What each layer with weights costs for one input of `shape`, layers in a line one behind the other.
+
+    A row a layer: layer, output (channels x height x width), parameters (its own), multiply_adds, and
+    receptive_field, the side in pixels of the square of the input that one output sees.
+    """
+    import pandas
+
+    rows, field, stride = [], 1, 1
+
+    def note(name: str, layer: nn.Module, output: Tensor) -> None:
+        nonlocal field, stride
+        parameters = sum(p.numel() for p in layer.parameters())
+        size = "x".join(str(side) for side in output.shape[1:])
+        places = 1
+        if isinstance(layer, nn.Conv2d):
+            field += (layer.kernel_size[0] - 1) * stride
+            stride *= layer.stride[0]
+            places = output.shape[2] * output.shape[3]
+        rows.append((name, size, parameters, places * layer.weight.numel(), field))
+
+    hooks = [
+        layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+    training = model.training
+    with torch.inference_mode():
+        model.eval()(torch.rand(1, *shape))
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    return pandas.DataFrame(rows, columns=["layer", "output", "parameters", "multiply_adds", "receptive_field"])
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:

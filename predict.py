@@ -131,30 +131,16 @@ FORMATS = {"text": as_text, "jsonl": as_jsonl, "csv": as_csv}
 
 def draw(answer, folder: Path, taken: set[str]) -> None:
     """Write the photo with its boxes and answers into `folder`, under its own name."""
-    from PIL import Image, ImageDraw, ImageFont
-
+    from figures import annotate
     from pipeline import read_image
 
-    image, scale = read_image(answer.path)
-    picture = Image.fromarray(image)
-    pen = ImageDraw.Draw(picture)
-    unit = max(picture.size) / 400  # line widths and letters keep their share of the photo
-    font = ImageFont.load_default(max(10, 14 * unit))
-    for number, face in enumerate(answer.faces):
-        x, y, w, h = (v / scale for v in face.box)
-        colour = "#E69F00" if face.kind != "none" else "#56B4E9"  # told apart by colour-blind readers too
-        pen.rectangle((x, y, x + w, y + h), outline=colour, width=max(1, round((3 if number == 0 else 1) * unit)))
-        text = f"{'no glasses' if face.kind == 'none' else face.kind} ({face.probability:.2f})"
-        _, _, right, bottom = pen.textbbox((0, 0), text, font=font)
-        at = (min(max(0, x), max(0, picture.width - right)), max(0, y - bottom - 4 * unit))
-        pen.rectangle((at[0], at[1], at[0] + right + 2 * unit, at[1] + bottom + 2 * unit), fill=colour)
-        pen.text((at[0] + unit, at[1]), text, fill="black", font=font)
     stem, number = Path(answer.path).stem, 1
     while (name := f"{stem}{'' if number == 1 else f'-{number}'}.jpg") in taken:
         number += 1
     taken.add(name)
     partial = folder / f".{name}.part"
-    picture.save(partial, format="JPEG", quality=90)
+    image, scale = read_image(answer.path)
+    annotate(image, answer, scale).save(partial, format="JPEG", quality=90)
     os.replace(partial, folder / name)
 
 

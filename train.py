@@ -21,7 +21,7 @@ import math
 import os
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,8 @@ from data_load import (
     train_transform,
 )
 from detector_architectures import load_detector
-from models import GlassesCNN, pick_device, save_weights
+from figures import plot_curves
+from models import Classifier, GlassesCNN, pick_device, save_weights
 from pipeline import CROP
 
 VALIDATION_SHARE = 0.2
@@ -166,6 +167,12 @@ def predict_logits(model: nn.Module, faces: CachedFaces, device: str, batch: int
     return torch.cat([model(transform(part.to(device))).float().cpu() for part in parts])
 
 
+def predict_glasses(classifier: Classifier, faces: CachedFaces) -> np.ndarray:
+    """(N,) calibrated P(glasses) of all crops."""
+    logits = predict_logits(classifier.model, faces, classifier.device)
+    return 1 - F.softmax(logits / classifier.temperature, dim=1)[:, 0].numpy()
+
+
 def validate(model: nn.Module, sources: dict[str, CachedFaces], device: str) -> dict[str, float]:
     """Loss (nats) and accuracy of each source, and "loss", the mean over the sources."""
     result = {}
@@ -199,22 +206,34 @@ def calibrate(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[float
 class Trainer:
     """Everything a run holds: model, average, optimiser, schedule, history; saved and loaded as one.
 
-    train, validation: cached faces by source. A run on the CPU with the same arguments gives the same weights
-    bit for bit, also when it was killed and resumed in between.
+    train, validation: cached faces by source. strength: of the augmentation, 0 for none. A run on the CPU with the
+    same arguments gives the same weights bit for bit, also when it was killed and resumed in between.
     """
 
     def __init__(
-        self, train, validation, out, epochs=60, seed=0, device="cpu", batch=256, lr=4e-3, workers=1, crop=CROP
+        self,
+        train,
+        validation,
+        out,
+        epochs=60,
+        seed=0,
+        device="cpu",
+        batch=256,
+        lr=4e-3,
+        workers=1,
+        crop=CROP,
+        strength=1.0,
     ):
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.validation, self.out, self.device = validation, Path(out), device
         self.epochs, self.seed = epochs, seed
         labels = b"".join(name.encode() + faces.labels.tobytes() for name, faces in train.items())
         self.run = {"epochs": epochs, "seed": seed, "batch": batch, "lr": lr, "crop": list(crop), "world": self.world}
+        self.run["strength"] = strength
         self.run["labels"] = hashlib.sha256(labels).hexdigest()
         self.sampler = BalancedBatches([faces.labels for faces in train.values()], batch, self.rank, self.world)
         self.loader = DataLoader(
-            FaceBatches(list(train.values()), train_transform(crop)),
+            FaceBatches(list(train.values()), train_transform(crop, strength)),
             sampler=self.sampler,
             batch_size=None,
             num_workers=workers,
@@ -242,8 +261,11 @@ class Trainer:
         """The file that `resume` reads."""
         return self.out / "checkpoint.pt"
 
-    def fit(self) -> dict[str, float]:
-        """Train the epochs that are left; returns the last row of the history."""
+    def fit(self, report: Callable[[list[dict[str, float]]], None] | None = None) -> dict[str, float]:
+        """Train the epochs that are left; returns the last row of the history.
+
+        report: called with the history after each epoch; without it each epoch prints a line.
+        """
         total = self.epochs * len(self.sampler)
         done = len(self.history) * len(self.sampler)
         with tqdm(total=total, initial=done, disable=None if self.rank == 0 else True) as bar:
@@ -256,7 +278,7 @@ class Trainer:
                     self.best = {"loss": row["loss"], "epoch": epoch + 1, "state": state}
                 if self.rank == 0:
                     self.save()
-                    bar.write(_summary(row, self.validation))
+                    report(self.history) if report else bar.write(_summary(row, self.validation))
         return self.history[-1]
 
     def _epoch(self, epoch: int, bar: tqdm) -> float:
@@ -346,32 +368,52 @@ class Trainer:
         temperature, threshold = calibrate(logits, labels)
         path = self.out / "glasses.safetensors"
         save_weights(self.average.module, path, temperature=temperature, threshold=threshold)
-        plot_history(self.history, list(self.validation), self.out / "curve.png")
+        plot_curves(self.history, self.epochs).savefig(self.out / "curve.png", dpi=120)
         return path
+
+
+def fit_network(
+    train: dict[str, CachedFaces], validation: dict[str, CachedFaces], out: str | os.PathLike, **options
+) -> nn.Module:
+    """The averaged network after the last epoch of a `Trainer` that has these sources and options.
+
+    Unlike `Trainer.export` it takes no epoch that the validation faces chose: their accuracy is not flattered.
+    """
+    trainer = Trainer(train, validation, out, **options)
+    trainer.fit(report=lambda history: None)
+    return trainer.average.module.eval()
+
+
+def find_run(name: str = "course") -> Path | None:
+    """The folder of a finished run: `runs/<name>` here, or in the output of another notebook attached on Kaggle."""
+    mounts = Path(os.environ.get("KAGGLE_ROOT", "/kaggle")) / "input"
+    places = [Path("runs") / name, *mounts.glob(f"*/runs/{name}"), *mounts.glob(f"notebooks/*/*/runs/{name}")]
+    return next((place for place in places if (place / "glasses.safetensors").is_file()), None)
+
+
+def lr_range_test(loader: DataLoader, rates: Sequence[float], device: str = "cpu", seed: int = 0) -> list[float]:
+    """Loss (nats) of a fresh `GlassesCNN` as the learning rate rises, a batch each: Smith, WACV 2017.
+
+    The best highest rate is a little below the one where the loss is least. The loader repeats where it ends.
+    """
+    torch.manual_seed(seed)
+    model = GlassesCNN().to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.02)
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+    losses = []
+    for rate, (faces, labels) in zip(rates, batches, strict=False):
+        optimizer.param_groups[0]["lr"] = rate
+        loss = glasses_loss(model(faces.to(device, memory_format=torch.channels_last)), labels.to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
 
 
 def _summary(row: dict[str, float], sources) -> str:
     accuracies = "  ".join(f"{name} {100 * row[f'{name}_accuracy']:.2f} %" for name in sources)
     return f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, validation {row['loss']:.4f}  {accuracies}"
-
-
-def plot_history(history: list[dict[str, float]], sources: Sequence[str], path: str | os.PathLike) -> None:
-    """Draw the losses and each source's error rate over the epochs as a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in history]
-    left.plot(epochs, [row["train_loss"] for row in history], label="training, augmented")
-    left.plot(epochs, [row["loss"] for row in history], label="validation, mean of sources")
-    left.set(xlabel="epoch", ylabel="loss (nats)", yscale="log")
-    for name in sources:
-        right.plot(epochs, [100 * (1 - row[f"{name}_accuracy"]) for row in history], label=name)
-    right.set(xlabel="epoch", ylabel="validation error (%)", ylim=(0, 5))
-    for axis in (left, right):
-        axis.legend()
-        axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
 
 
 def named_paths(values: Sequence[str]) -> dict[str, str]:

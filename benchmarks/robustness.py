@@ -16,54 +16,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from corruptions import darken, hat, jpeg, mask, noise, turn, window
 from data_load import Label
 from detector_architectures import load_detector
 from evaluate import wilson_interval
 from pipeline import GlassesPipeline, find_faces
 from train import load_sources, named_paths
-
-
-def window(image: np.ndarray, points: np.ndarray, left: float, right: float, up: float, down: float) -> np.ndarray:
-    """The part of the photo so many eye distances around the point between the eyes."""
-    unit, (x, y) = np.hypot(*(points[1] - points[0])), points[:2].mean(0)
-    rows = slice(max(0, int(y - up * unit)), max(1, int(y + down * unit)))
-    return image[rows, max(0, int(x - left * unit)) : max(1, int(x + right * unit))]
-
-
-def mask(image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """A face mask from the bridge of the nose to the chin."""
-    unit, nose = np.hypot(*(points[1] - points[0])), points[2]
-    y = (points[:2, 1].mean() + nose[1]) / 2
-    chin = points[3:, 1].mean() + unit
-    left, right = points[0, 0] - 0.7 * unit, points[1, 0] + 0.7 * unit
-    outline = [(left, y), (nose[0], y - 0.1 * unit), (right, y), (right, chin - 0.3 * unit), (nose[0], chin)]
-    return cv2.fillPoly(image.copy(), [np.int32([*outline, (left, chin - 0.3 * unit)])], colour)
-
-
-def hat(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Everything above the brows in one dark colour."""
-    brows = points[:2, 1].mean() - 0.45 * np.hypot(*(points[1] - points[0]))
-    out = image.copy()
-    out[: max(0, int(brows))] = (30, 30, 60)
-    return out
-
-
-def turn(image: np.ndarray, degrees: float) -> np.ndarray:
-    """Turned about the centre; degrees > 0 is anticlockwise."""
-    height, width = image.shape[:2]
-    return cv2.warpAffine(image, cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0), (width, height))
-
-
-def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """Through a JPEG file."""
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
-
-
-def noise(image: np.ndarray, deviation: float) -> np.ndarray:
-    """Gaussian noise of so many grey levels."""
-    grain = np.random.default_rng(0).normal(0, deviation, image.shape)
-    return np.clip(image + grain, 0, 255).astype(np.uint8)
-
 
 CHANGES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "none": lambda i, p: i,
@@ -77,7 +35,7 @@ CHANGES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "tilted 20 degrees": lambda i, p: turn(i, 20),
     "tilted 45 degrees": lambda i, p: turn(i, -45),
     "on its side": lambda i, p: np.ascontiguousarray(np.rot90(i)),
-    "a fifth of the light": lambda i, p: (i * 0.2).astype(np.uint8),
+    "a fifth of the light": lambda i, p: darken(i, 0.2),
     "noise, deviation 25": lambda i, p: noise(i, 25),
     "blur, deviation 3 pixels": lambda i, p: cv2.GaussianBlur(i, (0, 0), 3),
     "JPEG quality 10": lambda i, p: jpeg(i, 10),

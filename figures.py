@@ -1,0 +1,379 @@
+"""How are faces and results drawn?  The figures of the notebooks: numbers in, a matplotlib Figure out.
+
+    %matplotlib inline
+    from figures import plot_curves
+    plot_curves(history)
+
+The same colour means the same class everywhere, and is told apart by colour-blind readers too (the palette of
+Okabe and Ito, 2008). Importing this module does not import matplotlib.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+COLOURS = {"none": "#56B4E9", "eyeglasses": "#E69F00", "sunglasses": "#CC79A7", "glasses": "#D55E00"}
+NAMES = {"none": "no glasses", "glasses": "glasses, kind unknown"}
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # for anything but classes
+RIGHT, WRONG = "#009E73", "#D55E00"  # frames around answers
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options) -> "tuple[Figure, np.ndarray]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options).ravel()
+
+
+def _percent(axis, which: str = "y") -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    getattr(axis, f"{which}axis").set_major_formatter(PercentFormatter(1.0, decimals=None))
+
+
+# ------------------------------------------------------------------------------------------------ faces
+
+
+def annotate(image: np.ndarray, answer, scale: float = 1.0) -> "Image.Image":
+    """A photo (H, W, 3) uint8 with the boxes and answers of its faces drawn in; the main face has the thick frame.
+
+    answer: of `pipeline.GlassesPipeline`. scale: pixels of its boxes for a pixel of the image, from `read_image`.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.fromarray(image)
+    pen = ImageDraw.Draw(picture)
+    unit = max(picture.size) / 400  # line widths and letters keep their share of the photo
+    font = ImageFont.load_default(max(10, 14 * unit))
+    for number, face in enumerate(answer.faces):
+        x, y, w, h = (v / scale for v in face.box)
+        colour = COLOURS["none" if face.kind == "none" else "eyeglasses"]
+        pen.rectangle((x, y, x + w, y + h), outline=colour, width=max(1, round((3 if number == 0 else 1) * unit)))
+        text = f"{'no glasses' if face.kind == 'none' else face.kind} ({face.probability:.2f})"
+        _, _, right, bottom = pen.textbbox((0, 0), text, font=font)
+        at = (min(max(0, x), max(0, picture.width - right)), max(0, y - bottom - 4 * unit))
+        pen.rectangle((at[0], at[1], at[0] + right + 2 * unit, at[1] + bottom + 2 * unit), fill=colour)
+        pen.text((at[0] + unit, at[1]), text, fill="black", font=font)
+    return picture
+
+
+def show_images(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str] | None = None,
+    columns: int = 8,
+    frames: Sequence[str] | None = None,
+    side: float = 1.25,
+) -> "Figure":
+    """A grid of pictures, (H, W, 3) uint8 or (H, W) grey, none of them stretched.
+
+    titles: a line or two for each. frames: a colour for each. side: inches a picture is wide.
+    """
+    rows = max(1, -(-len(images) // columns))
+    shape = np.max([np.asarray(image).shape[:2] for image in images], axis=0) if len(images) else (1, 1)
+    lines = max((str(title).count("\n") + 1 for title in titles), default=0) if titles is not None else 0
+    figure, axes = _figure(
+        side * columns, (side * min(1.6, shape[0] / shape[1]) + 0.16 * lines + 0.04) * rows, rows, columns
+    )
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    for i, (axis, image) in enumerate(zip(axes, images, strict=False)):
+        axis.imshow(image, cmap="gray")
+        if titles is not None:
+            axis.set_title(titles[i], fontsize=8, pad=2)
+        if frames is not None and frames[i]:
+            axis.spines[:].set(visible=True, color=frames[i], linewidth=2.5)
+    return figure
+
+
+def show_rows(rows: Mapping[str, Sequence[np.ndarray]], side: float = 1.2) -> "Figure":
+    """A row of pictures for each name, the name at its left."""
+    columns = max(len(images) for images in rows.values())
+    height, width = np.asarray(next(iter(rows.values()))[0]).shape[:2]
+    figure, axes = _figure(side * columns + 1.2, (side * height / width + 0.05) * len(rows), len(rows), columns)
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    for r, (name, images) in enumerate(rows.items()):
+        axes[r * columns].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        for axis, image in zip(axes[r * columns :], images, strict=False):
+            axis.imshow(image, cmap="gray")
+    return figure
+
+
+# ------------------------------------------------------------------------------------------------- data
+
+
+def plot_counts(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
+    """Faces of each kind in each source; tables as `data_load.describe_faces` makes them."""
+    figure, (axis,) = _figure(8, 0.8 + 0.55 * len(tables))
+    for y, (_, table) in enumerate(tables.items()):
+        left = 0
+        for kind in COLOURS:
+            count = int((table["kind"] == kind).sum())
+            if count:
+                axis.barh(y, count, left=left, color=COLOURS[kind], height=0.7)
+                axis.text(left + count / 2, y, count, ha="center", va="center")
+                left += count
+    shown = [kind for kind in COLOURS if any((table["kind"] == kind).any() for table in tables.values())]
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=COLOURS[kind], label=NAMES.get(kind, kind)) for kind in shown]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(shown), frameon=False)
+    axis.set(yticks=range(len(tables)), yticklabels=list(tables), xlabel="faces")
+    axis.invert_yaxis()
+    return figure
+
+
+def plot_distributions(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
+    """Size, brightness and contrast of the pictures, and pictures a person; tables of `data_load.describe_faces`."""
+    figure, axes = _figure(11, 2.8, 1, 4)
+    for colour, (name, table) in zip(CYCLE, tables.items(), strict=False):
+        sizes = table["width"].value_counts(normalize=True).sort_index()
+        axes[0].plot(sizes.index, sizes, "o", color=colour, label=name)
+        for axis, column in zip(axes[1:3], ("brightness", "contrast"), strict=True):
+            axis.hist(table[column], bins=30, density=True, histtype="step", color=colour, linewidth=1.8)
+        people = table.loc[table["identity"] != "", "identity"].value_counts()
+        if len(people):
+            axes[3].hist(people, bins=np.arange(0.5, min(people.max(), 30) + 1), color=colour)
+    axes[0].set(xlabel="width (pixels)", ylabel="share of the pictures", ylim=(0, 1.1))
+    axes[1].set(xlabel="brightness (mean grey level)", ylabel="density", yticks=[])
+    axes[2].set(xlabel="contrast (deviation, levels)", ylabel="density", yticks=[])
+    axes[3].set(xlabel="pictures a person", ylabel="people")
+    figure.legend(loc="outside upper center", ncols=len(tables), frameon=False)
+    return figure
+
+
+def plot_bars(
+    values: Mapping[str, float],
+    label: str,
+    log: bool = False,
+    errors: Sequence[float] | None = None,
+    form: str = "{:.3g}",
+) -> "Figure":
+    """A horizontal bar a name, with its value. label: of the axis, with the unit."""
+    figure, (axis,) = _figure(8, 0.7 + 0.33 * len(values))
+    numbers = list(values.values())
+    axis.barh(list(values), numbers, xerr=errors, color=CYCLE[0], height=0.65, capsize=3)
+    axis.set(xlabel=label, xscale="log" if log else "linear")
+    if log:
+        axis.set_xlim(10 ** np.floor(np.log10(min(numbers))), 3 * 10 ** np.ceil(np.log10(max(numbers))))
+    else:
+        axis.margins(x=0.13)
+    for y, number in enumerate(numbers):
+        reach = number + (errors[y] if errors is not None else 0)
+        axis.annotate(form.format(number), (reach, y), xytext=(4, 0), textcoords="offset points", va="center")
+    axis.invert_yaxis()
+    return figure
+
+
+# --------------------------------------------------------------------------------------------- training
+
+
+def plot_curves(history: Sequence[Mapping[str, float]], epochs: int | None = None) -> "Figure":
+    """Losses and accuracies of a `train.Trainer` over its epochs; epochs: how many there will be."""
+    figure, (left, right) = _figure(9, 3, 1, 2)
+    x = [row["epoch"] for row in history]
+    left.plot(
+        x, [row["train_loss"] for row in history], "o-", markersize=3, color=CYCLE[0], label="training, augmented"
+    )
+    left.plot(x, [row["loss"] for row in history], "o-", markersize=3, color=CYCLE[1], label="validation")
+    left.set(xlabel="epoch", ylabel="loss (nats)", ylim=(0, None))
+    names = [key.removesuffix("_accuracy") for key in history[0] if key.endswith("_accuracy")] if history else []
+    for colour, name in zip(CYCLE[2:], names, strict=False):
+        right.plot(x, [row[f"{name}_accuracy"] for row in history], "o-", markersize=3, color=colour, label=name)
+    right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0.45, 1.01))
+    _percent(right)
+    for axis in (left, right):
+        axis.set_xlim(0.5, (epochs or max(x, default=1)) + 0.5)
+        axis.grid(alpha=0.3)
+        if history:
+            axis.legend(loc="lower right" if axis is right else "upper right", fontsize=8)
+    return figure
+
+
+def plot_loss(losses: Sequence[float], chance: float | None = None) -> "Figure":
+    """The loss of each step; chance: the loss of a coin, drawn as a line."""
+    figure, (axis,) = _figure(6, 2.6)
+    axis.plot(range(1, len(losses) + 1), losses, color=CYCLE[0])
+    if chance is not None:
+        axis.axhline(chance, color="grey", linestyle=":")
+        axis.text(len(losses), chance, "guessing", ha="right", va="bottom", color="grey")
+    axis.set(xlabel="step", ylabel="loss (nats)", ylim=(0, 1.15 * max([*losses, chance or 0])))
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def plot_rates(rates: Sequence[float], losses: Sequence[float], chosen: float) -> "Figure":
+    """The learning-rate range test of `train.lr_range_test`, and the rate that is used."""
+    figure, (axis,) = _figure(6, 2.6)
+    axis.plot(rates, losses, color=CYCLE[0], alpha=0.35)
+    smooth = np.convolve(np.pad(losses, 2, mode="edge"), np.ones(5) / 5, mode="valid")
+    axis.plot(rates, smooth, color=CYCLE[0], label="mean of 5 steps")
+    axis.axvline(chosen, color=CYCLE[1], linestyle="--", label=f"used: {chosen:g}")
+    axis.set(xscale="log", xlabel="learning rate", ylabel="loss (nats)", ylim=(0, 3 * np.median(losses)))
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return figure
+
+
+# ------------------------------------------------------------------------------------------- evaluation
+
+
+def plot_confusion(matrices: Mapping[str, np.ndarray], names: Sequence[str] = ("none", "glasses")) -> "Figure":
+    """Confusion matrices side by side: rows are the truth, columns the answer; counts and shares of a row."""
+    figure, axes = _figure(3.3 * len(matrices), 3.1, 1, len(matrices))
+    for axis, (title, matrix) in zip(axes, matrices.items(), strict=True):
+        share = matrix / np.maximum(1, matrix.sum(1, keepdims=True))
+        axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            text = f"{int(count)}\n{100 * share[row, column]:.1f} %"
+            axis.text(column, row, text, ha="center", va="center", color=colour)
+        axis.set(title=title, xlabel="answer", ylabel="truth", xticks=range(len(names)), yticks=range(len(names)))
+        axis.set_xticklabels(names)
+        axis.set_yticklabels(names, rotation=90, va="center")
+    return figure
+
+
+def plot_roc_and_pr(networks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
+    """ROC and precision against recall. networks: name -> truth (N,) bool and P(glasses) (N,)."""
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+    figure, (left, right) = _figure(9, 3.6, 1, 2)
+    for colour, (name, (truth, probability)) in zip(CYCLE, networks.items(), strict=False):
+        false, true, _ = roc_curve(truth, probability)
+        precision, recall, _ = precision_recall_curve(truth, probability)
+        left.plot(false, true, color=colour, label=f"{name}, AUC {roc_auc_score(truth, probability):.4f}")
+        right.plot(
+            recall, precision, color=colour, label=f"{name}, AP {average_precision_score(truth, probability):.4f}"
+        )
+    left.plot([0, 1], [0, 1], ":", color="grey", label="guessing")
+    left.set(xlabel="false alarms (share of faces without glasses)", ylabel="recall", title="ROC")
+    right.set(
+        xlabel="recall (share of faces with glasses)", ylabel="precision", title="precision and recall", ylim=(0, 1.02)
+    )
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+        axis.legend(loc="lower right" if axis is left else "lower left", fontsize=8)
+    return figure
+
+
+def plot_reliability(networks: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int = 10) -> "Figure":
+    """The share of faces with glasses against the P(glasses) given to them; the area of a dot is its faces."""
+    figure, axes = _figure(3.4 * len(networks), 3.4, 1, len(networks), sharey=True)
+    for axis, (name, (truth, probability)) in zip(axes, networks.items(), strict=True):
+        index = np.minimum((probability * bins).astype(int), bins - 1)
+        bins_of_faces = [index == b for b in np.unique(index)]
+        x, y = (np.array([values[face].mean() for face in bins_of_faces]) for values in (probability, truth))
+        count = np.array([face.sum() for face in bins_of_faces])
+        axis.plot([0, 1], [0, 1], ":", color="grey")
+        axis.plot(x, y, color=CYCLE[0], alpha=0.5)
+        axis.scatter(x, y, s=12 + 350 * count / count.sum(), color=CYCLE[0], alpha=0.8)
+        axis.set(title=name, xlabel="P(glasses) given", xlim=(-0.08, 1.08), ylim=(-0.08, 1.08), aspect="equal")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("share with glasses")
+    return figure
+
+
+def plot_thresholds(truth: np.ndarray, probability: np.ndarray, chosen: float) -> "Figure":
+    """Accuracy, precision and recall over the threshold of P(glasses)."""
+    thresholds = np.linspace(0.01, 0.99, 99)
+    found = probability[None] >= thresholds[:, None]  # (99, N)
+    hits = (found & truth).sum(1)
+    figure, (axis,) = _figure(7, 3)
+    for colour, (name, values) in zip(
+        CYCLE,
+        {
+            "accuracy": (found == truth).mean(1),
+            "precision": hits / np.maximum(1, found.sum(1)),
+            "recall": hits / max(1, truth.sum()),
+        }.items(),
+        strict=False,
+    ):
+        axis.plot(thresholds, values, color=colour, label=name)
+    axis.axvline(chosen, color="black", linestyle="--", label=f"used: {chosen:g}")
+    axis.set(xlabel="threshold of P(glasses)", ylabel="rate", xlim=(0, 1))
+    _percent(axis)
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def plot_matrix(values: "pd.DataFrame", row: str, column: str) -> "Figure":
+    """Rates in 0..1 as a heat map. row, column: what the rows and the columns are."""
+    from matplotlib.colors import Normalize
+
+    figure, (axis,) = _figure(2.2 + 1.3 * values.shape[1], 1.2 + 0.6 * values.shape[0])
+    norm = Normalize(min(0.5, float(values.to_numpy().min())), 1)
+    axis.imshow(values, cmap="cividis", norm=norm, aspect="auto")
+    for (y, x), value in np.ndenumerate(values.to_numpy()):
+        axis.text(
+            x, y, f"{100 * value:.1f} %", ha="center", va="center", color="black" if norm(value) > 0.5 else "white"
+        )
+    axis.set(xlabel=column, ylabel=row, xticks=range(values.shape[1]), yticks=range(values.shape[0]))
+    axis.set_xticklabels(values.columns)
+    axis.set_yticklabels(values.index)
+    return figure
+
+
+def plot_robustness(table: "pd.DataFrame", networks: Sequence[str]) -> "Figure":
+    """Accuracy against the strength of each damage. table: damage, level, and a column for each network."""
+    damages = list(dict.fromkeys(table["damage"]))
+    figure, axes = _figure(10.5, 2.5 * -(-len(damages) // 3), -(-len(damages) // 3), 3, sharey=True)
+    for axis in axes[len(damages) :]:
+        axis.axis("off")
+    for axis, damage in zip(axes, damages, strict=False):
+        part = table[table["damage"] == damage]
+        for colour, name in zip(CYCLE, networks, strict=False):
+            axis.plot(part["level"].astype(str), part[name], "o-", color=colour, label=name)
+        axis.set(xlabel=damage, ylim=(min(0.45, table[list(networks)].to_numpy().min() - 0.03), 1.02))
+        axis.grid(alpha=0.3)
+        _percent(axis)
+    for axis in axes[::3]:
+        axis.set_ylabel("accuracy")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(networks), frameon=False)
+    return figure
+
+
+def plot_times(table: "pd.DataFrame", group: str) -> "Figure":
+    """Milliseconds a face over the batch size, a line for each value of the column `group`, 5th to 95th percentile.
+
+    table: `group`, batch, and the seconds a call median, p5 and p95.
+    """
+    figure, (axis,) = _figure(7, 3.2)
+    for colour, (name, part) in zip(CYCLE, table.groupby(group, sort=False), strict=False):
+        face = 1000 / part["batch"]
+        axis.plot(part["batch"], part["median"] * face, "o-", color=colour, label=name)
+        axis.fill_between(part["batch"], part["p5"] * face, part["p95"] * face, color=colour, alpha=0.2, linewidth=0)
+    axis.set(xscale="log", yscale="log", xlabel="faces a call (batch size)", ylabel="time a face (ms)")
+    axis.set_xticks(
+        sorted(table["batch"].unique()), [str(size) for size in sorted(table["batch"].unique())], minor=False
+    )
+    axis.minorticks_off()
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure
+
+
+def plot_stages(table: "pd.DataFrame") -> "Figure":
+    """Stacked milliseconds of each stage; table: a row a detector, a column a stage, in seconds."""
+    figure, (axis,) = _figure(8, 0.9 + 0.45 * len(table))
+    left = np.zeros(len(table))
+    for colour, stage in zip(CYCLE, table.columns, strict=False):
+        values = 1000 * table[stage].to_numpy()
+        axis.barh(list(table.index), values, left=left, color=colour, label=stage, height=0.65)
+        left += values
+    for y, total in enumerate(left):
+        axis.annotate(f"{total:.1f}", (total, y), xytext=(4, 0), textcoords="offset points", va="center")
+    axis.set(xlabel="time a photo (ms, median)")
+    axis.margins(x=0.1)
+    axis.invert_yaxis()
+    figure.legend(loc="outside upper center", ncols=len(table.columns), frameon=False)
+    return figure
