@@ -12,8 +12,10 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,9 @@ from corruptions import LADDERS
 from data_load import DataError, FaceDataset, Label
 from detector_architectures import DETECTORS
 from pipeline import KINDS, GlassesPipeline, PhotoError, align_face, find_faces, read_image
+
+if TYPE_CHECKING:
+    from models import Classifier
 
 
 def wilson_interval(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
@@ -56,25 +61,30 @@ def answer_dataset(dataset: FaceDataset, pipeline: GlassesPipeline) -> pd.DataFr
 
 
 def measure_robustness(
-    dataset: FaceDataset, pipelines: dict[str, GlassesPipeline], ladders: dict[str, tuple] = LADDERS
+    dataset: FaceDataset, detector, classifiers: "dict[str, Classifier]", ladders: dict[str, tuple] = LADDERS
 ) -> pd.DataFrame:
-    """Accuracy of each pipeline on all faces of `dataset`, damaged as `corruptions.LADDERS` say, as whole photos.
+    """Accuracy on all faces of `dataset`, damaged as `corruptions.LADDERS` say and then found, cut and classified.
 
-    Returns a row a damage and level: damage, level, and the accuracy under the name of each pipeline.
+    Returns a row a damage and level: damage, level, and the accuracy under the name of each classifier.
     """
-    first = next(iter(pipelines.values()))
     truth = dataset.labels != Label.NONE
     images = [dataset.read(i) for i in range(len(dataset))]
-    points = [find_faces(first.detector, image)[0].landmarks for image in images]
+    points = [find_faces(detector, image)[0].landmarks for image in images]
+
+    def crop(image: np.ndarray) -> np.ndarray:
+        return align_face(image, find_faces(detector, image)[0].landmarks)
+
     rows = []
-    for damage, (levels, change) in ladders.items():
-        for level in levels:
-            damaged = [change(image, p, level) for image, p in zip(images, points, strict=True)]
-            row = {"damage": damage, "level": level}
-            for name, pipeline in pipelines.items():
-                found = np.array([answer.glasses for answer in pipeline(damaged)])
-                row[name] = float((found == truth).mean())
-            rows.append(row)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for damage, (levels, change) in ladders.items():
+            for level in levels:
+                damaged = (change(image, p, level) for image, p in zip(images, points, strict=True))
+                crops = np.stack(list(pool.map(crop, damaged)))
+                row = {"damage": damage, "level": level}
+                for name, classifier in classifiers.items():
+                    found = 1 - classifier(crops)[:, 0] >= classifier.threshold
+                    row[name] = float((found == truth).mean())
+                rows.append(row)
     return pd.DataFrame(rows)
 
 

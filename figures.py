@@ -332,7 +332,7 @@ def plot_robustness(table: "pd.DataFrame", networks: Sequence[str]) -> "Figure":
     for axis, damage in zip(axes, damages, strict=False):
         part = table[table["damage"] == damage]
         for colour, name in zip(CYCLE, networks, strict=False):
-            axis.plot(part["level"].astype(str), part[name], "o-", color=colour, label=name)
+            axis.plot([f"{level:g}" for level in part["level"]], part[name], "o-", color=colour, label=name)
         axis.set(xlabel=damage, ylim=(min(0.45, table[list(networks)].to_numpy().min() - 0.03), 1.02))
         axis.grid(alpha=0.3)
         _percent(axis)
