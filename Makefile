@@ -1,14 +1,30 @@
-# make run   answers for two photos, in an environment that it makes        make test   the tests
-# make lint  make format                                                    make bench  the timings
+# make run        executes the notebooks 1 to 4, draws the report and prints the evaluation; makes its environment first
+# make test       the tests
+# make solutions  executes the solutions to the exercises       make notebooks  runs all in place, as they are committed
+# make lint  make format                                        make bench      the timings
 
 PYTHON ?= python3
 BIN := .venv/bin
+NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb))
+SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
+EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR
 
-.PHONY: run test lint format bench clean
+.PHONY: run solutions notebooks test lint format bench clean
 
 run: .venv/run.stamp
-	$(BIN)/python sample_photos.py build/photos
-	$(BIN)/python predict.py build/photos --draw build/drawn --time
+	@for notebook in $(NOTEBOOKS); do echo "executing $$notebook"; $(EXECUTE) --output-dir build $$notebook || exit 1; done
+	@$(BIN)/jupyter nbconvert --to html --log-level ERROR $(NOTEBOOKS:%=build/%)
+	@$(BIN)/jupyter nbconvert --to html --log-level ERROR --no-input --output report build/4_Evaluate.ipynb
+	@$(BIN)/python evaluate.py --data sample=data/sample meglass=data/sample --corrections data/sample/label_noise.csv \
+		--model glasses runs/course/glasses.safetensors
+	@echo "the report: build/report.html; the notebooks: build/*.html"
+
+solutions: .venv/run.stamp
+	@for notebook in $(SOLUTIONS); do echo "executing $$notebook"; $(EXECUTE) --output-dir build/solutions $$notebook || exit 1; done
+
+notebooks: .venv/run.stamp
+	$(EXECUTE) --inplace $(NOTEBOOKS) $(SOLUTIONS)
+	$(BIN)/python tests/notebooks.py stamp $(NOTEBOOKS) $(SOLUTIONS)
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
@@ -36,4 +52,4 @@ bench: .venv/run.stamp
 	touch $@
 
 clean:
-	rm -rf build .pytest_cache .ruff_cache .coverage
+	rm -rf build runs .cache .pytest_cache .ruff_cache .coverage

@@ -215,9 +215,8 @@ def known_noise(root: str | os.PathLike) -> dict[str, int]:
     path = Path(root) / "label_noise.csv"
     if not path.is_file():
         return {}
-    kinds = _read_csv(path.with_name("kinds.csv"), ("id", "kind"), "sample").set_index("id")["kind"]
-    noisy = _read_csv(path, ("id",), "sample")["id"]
-    return {f"face-{number}.jpg": int(_KINDS[kinds[number]]) for number in noisy}
+    table = _read_csv(path, ("file", "kind"), "sample")
+    return {row.file: int(_KINDS[row.kind]) for row in table.itertuples(index=False)}
 
 
 class MeGlass(FaceDataset):

@@ -1,7 +1,7 @@
 """How good is it, and how fast?  Metrics with intervals, and timing; also a command.
 
     python evaluate.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH folder=PATH
-                       [--detector auto] [--model glasses] [--csv FILE] [--errors FILE.png]
+                       [--detector auto] [--model glasses ...] [--csv FILE] [--errors FILE.png]
 
 Every face goes from its file through the whole pipeline, as in predict.py. The sources and their validation
 parts are those of train.py: what was trained on is not measured. --errors draws the wrong answers for the
@@ -188,7 +188,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="all of their faces")
     parser.add_argument("--corrections", type=Path, help="CSV of file, kind: labels known to be wrong")
     parser.add_argument("--detector", default="auto", choices=DETECTORS)
-    parser.add_argument("--model", default="glasses", help="a name in weights/ or a .safetensors file")
+    parser.add_argument(
+        "--model", nargs="+", default=["glasses"], help="names in weights/ or .safetensors files, each to be measured"
+    )
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--csv", type=Path, help="write every answer there")
@@ -199,10 +201,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         corrections = read_corrections(options.corrections) if options.corrections else None
         _, sources = load_sources(named_paths(options.data), named_paths(options.validate), corrections)
-        pipeline = GlassesPipeline(options.detector, options.model, options.threshold, options.device)
-        answers = {name: answer_dataset(dataset, pipeline) for name, dataset in sources.items()}
-        print(format_table({name: summarize(frame) for name, frame in answers.items()}))
-        everything = pd.concat([frame.assign(source=name) for name, frame in answers.items()])
+        answers = {}
+        for model in options.model:
+            pipeline = GlassesPipeline(options.detector, model, options.threshold, options.device)
+            for name, dataset in sources.items():
+                row = name if len(options.model) == 1 else f"{name}, {model}"
+                answers[row] = answer_dataset(dataset, pipeline)
+        print(format_table({row: summarize(frame) for row, frame in answers.items()}))
+        everything = pd.concat([frame.assign(source=row) for row, frame in answers.items()])
         if options.csv:
             everything.to_csv(options.csv, index=False)
         if options.errors:

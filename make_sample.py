@@ -15,7 +15,8 @@ face was made, and no classifier has a say in it. Faces are refused only where t
 the *bare* face at its own landmarks.
 
 In --out: `train.csv` (id, v1..vK, glasses), `test.csv` (without glasses), `kinds.csv` (the truth about every face),
-`label_noise.csv` (the labels of train.csv that are wrong on purpose), the pictures in
+`label_noise.csv` (the labels of train.csv that are wrong on purpose, with the right kind, as `train.py --corrections`
+reads it), the pictures in
 `faces-spring-2020/faces-spring-2020/face-<id>.jpg`; and for lessons on identities `MeGlass_120x120/` and `meta.txt`.
 """
 
@@ -334,9 +335,9 @@ def write_kaggle(out: Path, made: list[tuple[np.ndarray, Picture]], test: int = 
         out / "kinds.csv", index=False
     )
     if noise:
-        pd.DataFrame({"id": wrong + 1, "glasses": written[wrong], "truth": truth[wrong]}).to_csv(
-            out / "label_noise.csv", index=False
-        )
+        right = [("sample", f"face-{i + 1}.jpg", kinds[i], i + 1, written[i]) for i in wrong]
+        table = pd.DataFrame(right, columns=["source", "file", "kind", "id", "glasses"])
+        table.to_csv(out / "label_noise.csv", index=False)
 
 
 def people(identities: int, pictures: int, detector, seed: int, size: int = 120) -> Iterator[list]:
