@@ -542,6 +542,10 @@ def download_kaggle(slug: str, folder: Path, markers: Sequence[str]) -> Path:
         raise DataError(f"{slug}: Kaggle refused the credentials; make a new token at kaggle.com/settings") from error
     except Exception as error:  # requests, urllib3, kaggle's own: all mean that the download failed
         reason = " ".join(str(error).split())[:160] or type(error).__name__
+        if any(word in reason for word in ("401", "403", "Unauthenticated", "Unauthorized", "Forbidden")):
+            raise DataError(
+                f"{slug}: Kaggle refused the credentials ({reason}); make a new token at kaggle.com/settings"
+            ) from error
         raise DataError(f"{slug}: the download failed ({reason}); run again to resume it") from error
     return unpack(archive, folder, markers)
 

