@@ -17,7 +17,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -392,7 +392,9 @@ def start(kaggle, tmp_path):
         environment |= nowhere | {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"} | variables
         command = [sys.executable, "-c", code, *map(str, arguments)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes)
+        # A shell that starts things in the background lets them ignore Ctrl-C; these must not.
+        obey = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, preexec_fn=obey, **pipes)
 
     return run
 
@@ -760,4 +762,5 @@ def test_a_notebook_runs_as_on_kaggle(executed, name):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     text = json.dumps(notebook)
     assert str(ROOT / "data") not in text, "the data of the mounts was read, not the project's"
-    assert "Traceback" not in text
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"] == []
