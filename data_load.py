@@ -39,7 +39,7 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 import detector_architectures
-from pipeline import CROP, IMAGE_SUFFIXES, Crop, PhotoError, align_face, find_faces, read_image
+from pipeline import CROP, IMAGE_SUFFIXES, WEIGHTS, Crop, PhotoError, align_face, find_faces, read_image
 
 
 class Label(IntEnum):
@@ -201,22 +201,10 @@ class KaggleGlasses(FaceDataset):
 class SampleFaces(KaggleGlasses):
     """The synthetic faces of `data/sample`, in the layout of the Kaggle set; made by `make_sample.py`.
 
-    As there, some labels are wrong: `known_noise` reads which.
+    As there, some labels are wrong: `known_corrections` reads which.
     """
 
     source = "sample"
-
-
-def known_noise(root: str | os.PathLike) -> dict[str, int]:
-    """File name -> the right `Label` of each face in `root`/label_noise.csv; for `FaceDataset.relabel`.
-
-    Empty where there is no such file, as with the real Kaggle set, whose wrong labels nobody has listed.
-    """
-    path = Path(root) / "label_noise.csv"
-    if not path.is_file():
-        return {}
-    table = _read_csv(path, ("file", "kind"), "sample")
-    return {row.file: int(_KINDS[row.kind]) for row in table.itertuples(index=False)}
 
 
 class MeGlass(FaceDataset):
@@ -355,6 +343,23 @@ class FolderPerClass(FaceDataset):
 SOURCES: dict[str, type[FaceDataset]] = {
     cls.source: cls for cls in (KaggleGlasses, SampleFaces, MeGlass, CelebA, LFW, LabelsCSV, FolderPerClass)
 }
+
+
+def known_corrections(dataset: FaceDataset) -> dict[str, int]:
+    """File name -> the right `Label` of the faces whose labels are known to be wrong; for `FaceDataset.relabel`.
+
+    From `label_noise.csv` in the data set's folder, where there is one (the embedded faces), else from
+    `weights/label_corrections.csv`, which lists those that were found in the public sets by looking at them.
+    """
+    path = dataset.root / "label_noise.csv"
+    if path.is_file():
+        table = _read_csv(path, ("file", "kind"), dataset.source)
+    else:
+        path = WEIGHTS / "label_corrections.csv"
+        table = _read_csv(path, ("source", "file", "kind"), dataset.source)
+        table = table[table["source"] == dataset.source]
+    return {row.file: int(_KINDS[row.kind]) for row in table.itertuples(index=False)}
+
 
 _KINDS = {
     "none": Label.NONE,

@@ -66,8 +66,8 @@ class GlassesCNN(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         """faces: (B, 3, 64, 96) RGB in 0..1, eyes as `pipeline.align_face` places them -> (B, 3) logits."""
         # Each crop at mean 0 and deviation 1: light and contrast are the camera's, not the face's.
-        variance, mean = torch.var_mean(faces, dim=(1, 2, 3), keepdim=True, correction=0)
-        x = (faces - mean) * torch.rsqrt(variance + EPSILON)
+        x = faces - faces.mean(dim=(1, 2, 3), keepdim=True)
+        x = x * torch.rsqrt(x.square().mean(dim=(1, 2, 3), keepdim=True) + EPSILON)
         x = self.features(x)
         return self.classifier(self.dropout(x.flatten(1)))
 

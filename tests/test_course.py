@@ -1,10 +1,8 @@
-"""What the notebooks call: figures, damage, folds, layer tables, short trainings, made photos, and the export."""
+"""What the notebooks call: figures, damage, folds, layer tables, short trainings and made photos."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
 import torch
@@ -12,18 +10,35 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import nn
 from torch.utils.data import DataLoader
 
-import compress
 import figures
 import sample_photos
 from conftest import write_meglass
 from corruptions import LADDERS, blur, darken, mask, turn
-from data_load import CachedFaces, KaggleGlasses, Label, MeGlass, describe_faces, k_folds, known_noise, train_transform
+from data_load import (
+    CachedFaces,
+    KaggleGlasses,
+    Label,
+    MeGlass,
+    describe_faces,
+    k_folds,
+    known_corrections,
+    train_transform,
+)
 from detector_architectures import Face, load_detector
 from evaluate import measure_robustness
 from make_sample import SAMPLE
 from models import GlassesCNN, describe_layers, load_classifier
-from pipeline import GlassesPipeline
-from train import BalancedBatches, FaceBatches, find_run, fit_network, lr_range_test, predict_glasses, predict_logits
+from pipeline import WEIGHTS, GlassesPipeline
+from train import (
+    BalancedBatches,
+    FaceBatches,
+    find_run,
+    fit_network,
+    lr_range_test,
+    predict_glasses,
+    predict_logits,
+    read_corrections,
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +82,12 @@ def test_the_crops_of_a_part_are_those_of_its_files(faces):
     np.testing.assert_array_equal(again[0][0], cached[2][0])
 
 
-def test_noise_is_known_only_where_a_list_says_so(tmp_path):
-    assert known_noise(tmp_path) == {}
-    noise = known_noise(SAMPLE)
-    dataset = KaggleGlasses(SAMPLE)
-    assert len(noise) == (dataset.relabel(noise).labels != dataset.labels).sum() > 20
+def test_corrections_come_with_the_set_or_with_the_weights(meglass):
+    sample, other = KaggleGlasses(SAMPLE), MeGlass(meglass)
+    noise = known_corrections(sample)
+    assert len(noise) == (sample.relabel(noise).labels != sample.labels).sum() > 20
+    listed = read_corrections(WEIGHTS / "label_corrections.csv")["meglass"]
+    assert known_corrections(other) == listed != {}
 
 
 # ---------------------------------------------------------------------------------------- network
@@ -273,25 +289,3 @@ def test_figures_show_the_numbers():
     at = np.argmin(np.abs(accuracy.get_xdata() - 0.5))
     assert accuracy.get_ydata()[at] == pytest.approx(3 / 5)
     assert (precision.get_ydata()[at], recall.get_ydata()[at]) == pytest.approx((2 / 3, 2 / 3))
-
-
-# ------------------------------------------------------------------------------------------- export
-
-
-def test_onnx_gives_the_same_probabilities(tmp_path, hopper):
-    classifier = load_classifier("glasses", "cpu")
-    file = compress.export_onnx(classifier, tmp_path / "glasses.onnx")
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    for count in (1, 7, 64):
-        crops = np.random.default_rng(count).integers(0, 256, (count, 64, 96, 3), dtype=np.uint8)
-        np.testing.assert_allclose(session.run(None, {"faces": crops})[0], classifier(crops), atol=1e-5)
-    header = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-    assert header["threshold"] == classifier.threshold
-    assert header["kinds"] == ["none", "eyeglasses", "sunglasses"]
-    assert header["crop"] == list(classifier.crop)
-
-
-def test_export_says_what_is_wrong(tmp_path, capsys):
-    assert compress.main(["export", "--model", "nonsense", "--out", str(tmp_path / "x.onnx")]) == 1
-    assert capsys.readouterr().err.startswith("compress.py: no weights at")
-    assert not (tmp_path / "x.onnx").exists()

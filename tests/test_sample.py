@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import make_sample
-from data_load import DataError, Label, MeGlass, SampleFaces, find_dataset, known_noise, split
+from data_load import DataError, Label, MeGlass, SampleFaces, find_dataset, known_corrections, split
 from detector_architectures import load_detector
 from eyewear import EYEWEAR, Head, draw_eyewear
 from face_generator import spline_map
@@ -63,10 +63,10 @@ def test_label_noise_lists_all_wrong_labels_and_no_other(train, kinds):
     assert sorted(noise["id"]) == sorted(wrong)
     assert 0.02 <= len(noise) / len(train) <= 0.05
     assert ((noise["kind"] != "none") != (noise["glasses"] == 1)).all()
-    mended = SampleFaces(SAMPLE).relabel(known_noise(SAMPLE))
+    mended = SampleFaces(SAMPLE).relabel(known_corrections(SampleFaces(SAMPLE)))
     right = kinds.set_index("id")["kind"].loc[train["id"]]
     assert [Label(label).name.lower() for label in mended.labels] == list(right)
-    assert read_corrections(SAMPLE / "label_noise.csv")["sample"] == known_noise(SAMPLE)
+    assert read_corrections(SAMPLE / "label_noise.csv")["sample"] == known_corrections(SampleFaces(SAMPLE))
 
 
 def test_labels_are_how_the_face_was_made(train, kinds):
