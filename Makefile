@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb))
 SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
-EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR --KernelManager.transport=ipc
+EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR --KernelManager.transport_encryption=auto
 
 .PHONY: run solutions notebooks test lint format bench clean
 
