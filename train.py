@@ -161,7 +161,7 @@ class BalancedBatches:
 @torch.inference_mode()
 def predict_logits(model: nn.Module, faces: CachedFaces, device: str, batch: int = 512) -> Tensor:
     """(N, 3) float32 logits of all crops, unaugmented, on the CPU."""
-    model.eval()
+    model.to(device).eval()
     transform = eval_transform(model.crop)
     parts = (faces[slice(start, start + batch)][0] for start in range(0, len(faces), batch))
     return torch.cat([model(transform(part.to(device))).float().cpu() for part in parts])
@@ -237,7 +237,7 @@ class Trainer:
             sampler=self.sampler,
             batch_size=None,
             num_workers=workers,
-            persistent_workers=False,
+            persistent_workers=workers > 0,
             pin_memory=device.startswith("cuda"),
         )
         torch.manual_seed(seed)

