@@ -13,6 +13,7 @@ import nbformat
 
 LARGEST = 1_500_000  # bytes
 LONGEST = 25  # lines of code in a cell
+WIDGET = "application/vnd.jupyter.widget-view+json"
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:root|home|Users|work|tmp|usr|opt|private|var|mnt|check)/|site-packages")
 
 
@@ -50,6 +51,8 @@ def problems(path: Path) -> list[str]:
                 found.append(f"cell {number} failed: {output.ename}")
             if output.output_type == "stream" and output.name == "stderr":
                 found.append(f"cell {number} warns: {output_text(output).strip()[:80]}")
+            if WIDGET in output.get("data", {}):
+                found.append(f"cell {number} shows a widget, which is nothing without its kernel")
             if match := MACHINE_PATH.search(output_text(output)):
                 found.append(f"cell {number} shows a path of a machine: {match.group()}")
         if match := MACHINE_PATH.search(cell.source):
@@ -58,7 +61,7 @@ def problems(path: Path) -> list[str]:
 
 
 def stamp(path: Path) -> None:
-    """Note the digest of the code, and drop what differs from run to run and says nothing."""
+    """Note the digest of the code, and drop what says nothing without the kernel: progress bars, buttons, times."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -67,6 +70,8 @@ def stamp(path: Path) -> None:
     }
     for cell in notebook.cells:
         cell.metadata = {}
+    for cell in code_cells(notebook):
+        cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     nbformat.write(notebook, path)
 
 
