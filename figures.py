@@ -347,6 +347,8 @@ def plot_times(table: "pd.DataFrame", group: str) -> "Figure":
 
     table: `group`, batch, and the seconds a call median, p5 and p95.
     """
+    from matplotlib.ticker import LogLocator
+
     figure, (axis,) = _figure(7, 3.2)
     for colour, (name, part) in zip(CYCLE, table.groupby(group, sort=False), strict=False):
         face = 1000 / part["batch"]
@@ -356,6 +358,8 @@ def plot_times(table: "pd.DataFrame", group: str) -> "Figure":
     axis.set_xticks(
         sorted(table["batch"].unique()), [str(size) for size in sorted(table["batch"].unique())], minor=False
     )
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
