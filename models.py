@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 EPSILON = 1e-4  # added to the variance of a crop: a black one stays finite
 
 
+def standardize(faces: Tensor) -> Tensor:
+    """(B, 3, H, W), each crop at mean 0 and deviation 1: light and contrast are the camera's, not the face's."""
+    x = faces - faces.mean(dim=(1, 2, 3), keepdim=True)
+    return x * torch.rsqrt(x.square().mean(dim=(1, 2, 3), keepdim=True) + EPSILON)
+
+
 class ConvBlock(nn.Sequential):
     """3x3 convolution, batch normalisation, ReLU; stride 2 halves height and width."""
 
@@ -65,14 +71,42 @@ class GlassesCNN(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """faces: (B, 3, 64, 96) RGB in 0..1, eyes as `pipeline.align_face` places them -> (B, 3) logits."""
-        # Each crop at mean 0 and deviation 1: light and contrast are the camera's, not the face's.
-        x = faces - faces.mean(dim=(1, 2, 3), keepdim=True)
-        x = x * torch.rsqrt(x.square().mean(dim=(1, 2, 3), keepdim=True) + EPSILON)
-        x = self.features(x)
+        x = self.features(standardize(faces))
         return self.classifier(self.dropout(x.flatten(1)))
 
 
-MODELS = {"GlassesCNN": GlassesCNN}
+class TorchvisionNet(nn.Module):
+    """A classification network of torchvision, on the same crops and with the same three outputs as GlassesCNN.
+
+    name: as in `torchvision.models.list_models()`. Its weights are not those of ImageNet: it starts from chance.
+    """
+
+    def __init__(self, name: str, crop: Crop = CROP):
+        super().__init__()
+        from torchvision.models import get_model
+
+        self.name, self.crop = name, Crop(*crop)
+        self.network = get_model(name, weights=None, num_classes=len(KINDS))
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """faces: (B, 3, 64, 96) RGB in 0..1 -> (B, 3) logits."""
+        return self.network(standardize(faces))
+
+
+# The networks that train.py trains; besides ours, the usual small ones, and a teacher for them.
+ARCHITECTURES = ("GlassesCNN", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5", "resnet18")
+
+
+def make_model(architecture: str = "GlassesCNN", crop: Crop = CROP, widths: Sequence[int] | None = None) -> nn.Module:
+    """A network of ARCHITECTURES with random weights. Raises ValueError for another name.
+
+    widths: of GlassesCNN, where they are not the usual ones.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {architecture!r}: choose from {', '.join(ARCHITECTURES)}")
+    if architecture == "GlassesCNN":
+        return GlassesCNN(crop=crop) if widths is None else GlassesCNN(widths, crop)
+    return TorchvisionNet(architecture, crop)
 
 
 def describe_layers(model: nn.Module, shape: Sequence[int] = (3, CROP.height, CROP.width)) -> "pandas.DataFrame":
@@ -129,7 +163,7 @@ def _quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     return (weight / scale.view(shape)).round().clamp(-127, 127).to(torch.int8), scale.half()
 
 
-def save_weights(model: GlassesCNN, path: str | os.PathLike, **metadata) -> None:
+def save_weights(model: nn.Module, path: str | os.PathLike, **metadata) -> None:
     """Write `model` as int8 safetensors; metadata (temperature, threshold, ...) goes into the header as JSON.
 
     The file appears whole or not at all.
@@ -138,15 +172,11 @@ def save_weights(model: GlassesCNN, path: str | os.PathLike, **metadata) -> None
     for name, value in fold_batch_norm(model).state_dict().items():
         if value.dim() > 1:
             tensors[name], tensors[f"{name}.scale"] = _quantize(value.float().cpu().contiguous())
-        else:
-            tensors[name] = value.half().cpu()
-    header = {
-        "architecture": type(model).__name__,
-        "widths": model.widths,
-        "crop": model.crop,
-        "kinds": KINDS,
-        **metadata,
-    }
+        else:  # biases; running means and variances do not fit into 16 bits everywhere
+            tensors[name] = value.cpu() if "running" in name or not value.is_floating_point() else value.half().cpu()
+    header = {"architecture": getattr(model, "name", "GlassesCNN"), "crop": model.crop, "kinds": KINDS, **metadata}
+    if isinstance(model, GlassesCNN):
+        header["widths"] = model.widths
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
@@ -154,7 +184,7 @@ def save_weights(model: GlassesCNN, path: str | os.PathLike, **metadata) -> None
     os.replace(partial, path)
 
 
-def load_weights(path: str | os.PathLike) -> tuple[GlassesCNN, dict]:
+def load_weights(path: str | os.PathLike) -> tuple[nn.Module, dict]:
     """Read what `save_weights` wrote: the network in float32 for inference, and the metadata.
 
     Raises FileNotFoundError, or ValueError with one line for a file that is not such weights.
@@ -165,7 +195,7 @@ def load_weights(path: str | os.PathLike) -> tuple[GlassesCNN, dict]:
         with safe_open(path, framework="pt") as file:
             header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
             stored = {name: file.get_tensor(name) for name in file.keys()}
-        model = fold_batch_norm(MODELS[header["architecture"]](header["widths"], Crop(*header["crop"])))
+        model = fold_batch_norm(make_model(header["architecture"], Crop(*header["crop"]), header.get("widths")))
         state = {}
         for name, value in stored.items():
             if not name.endswith(".scale"):

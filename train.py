@@ -2,6 +2,8 @@
 
     python train.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH
                     [--epochs 60] [--seed 0] [--device auto] [--out runs/glasses] [--resume]
+                    [--architecture GlassesCNN]          # or resnet18, squeezenet1_1, ...
+                    [--teacher runs/teacher/glasses.safetensors]         # distillation
                     [--init runs/other/checkpoint.pt]    # fine-tuning, with fewer epochs and --lr 1e-3
     torchrun --standalone --nproc_per_node 4 train.py ...    # one process a GPU
 
@@ -49,25 +51,48 @@ from data_load import (
 )
 from detector_architectures import load_detector
 from figures import plot_curves
-from models import Classifier, GlassesCNN, pick_device, save_weights
+from models import ARCHITECTURES, Classifier, GlassesCNN, load_weights, make_model, pick_device, save_weights
 from pipeline import CROP
 
 VALIDATION_SHARE = 0.2
 SPLIT_SEED = 0  # of the data, not of the training: every model is validated on the same faces
 
 
-def glasses_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+def glasses_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weight: Tensor | float = 1.0) -> Tensor:
     """Cross-entropy of (B, 3) logits and (B,) labels of `Label`: a mean, in nats.
 
     A face labelled GLASSES, kind unknown, is right with either kind: its probability is their sum.
-    smoothing: the share of the faces whose label, glasses or none, is taken to be a coin's.
+    smoothing: the share of the faces whose label, glasses or none, is taken to be a coin's. weight: of each face, (B,).
     """
     log_p = F.log_softmax(logits, dim=1)  # (B, 3)
     log_glasses = log_p[:, 1:].logsumexp(1)  # (B,)
     log_p = torch.cat([log_p, log_glasses[:, None]], dim=1)  # (B, 4), in the order of Label
     hit = log_p.gather(1, labels[:, None]).squeeze(1)
     coin = (log_p[:, 0] + log_glasses) / 2
-    return -((1 - smoothing) * hit + smoothing * coin).mean()
+    return -(weight * ((1 - smoothing) * hit + smoothing * coin)).mean()
+
+
+def distillation_loss(
+    logits: Tensor,
+    labels: Tensor,
+    teacher: Tensor,
+    smoothing: float = 0.0,
+    share: float = 0.7,
+    temperature: float = 3.0,
+) -> Tensor:
+    """What the student (B, 3) logits lose against the teacher's and against the labels: a mean, in nats.
+
+    `share` of it is the distance from the teacher's probabilities, both softened by `temperature` (Hinton, Vinyals,
+    Dean, 2015); the rest is `glasses_loss`, in which a label that the teacher holds for all but impossible (below
+    0.1) counts for less, in proportion: most such labels are wrong.
+    """
+    soft = F.softmax(teacher / temperature, dim=1)
+    distance = F.kl_div(F.log_softmax(logits / temperature, dim=1), soft, reduction="batchmean") * temperature**2
+    with torch.no_grad():
+        p = F.softmax(teacher, dim=1)
+        believed = torch.cat([p, p[:, 1:].sum(1, keepdim=True)], dim=1).gather(1, labels[:, None]).squeeze(1)
+        weight = (believed / 0.1).clamp(max=1)  # (B,)
+    return share * distance + (1 - share) * glasses_loss(logits, labels, smoothing, weight)
 
 
 def load_sources(
@@ -206,8 +231,9 @@ def calibrate(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[float
 class Trainer:
     """Everything a run holds: model, average, optimiser, schedule, history; saved and loaded as one.
 
-    train, validation: cached faces by source. strength: of the augmentation, 0 for none. A run on the CPU with the
-    same arguments gives the same weights bit for bit, also when it was killed and resumed in between.
+    train, validation: cached faces by source. strength: of the augmentation, 0 for none. architecture: one of
+    `models.ARCHITECTURES`. teacher: a trained network whose answers are learned too (`distillation_loss`). A run on
+    the CPU with the same arguments gives the same weights bit for bit, also when it was killed and resumed in between.
     """
 
     def __init__(
@@ -223,13 +249,16 @@ class Trainer:
         workers=1,
         crop=CROP,
         strength=1.0,
+        architecture="GlassesCNN",
+        teacher: nn.Module | None = None,
     ):
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.validation, self.out, self.device = validation, Path(out), device
         self.epochs, self.seed = epochs, seed
+        self.teacher = None if teacher is None else teacher.to(device).eval()
         labels = b"".join(name.encode() + faces.labels.tobytes() for name, faces in train.items())
         self.run = {"epochs": epochs, "seed": seed, "batch": batch, "lr": lr, "crop": list(crop), "world": self.world}
-        self.run["strength"] = strength
+        self.run |= {"strength": strength, "architecture": architecture}
         self.run["labels"] = hashlib.sha256(labels).hexdigest()
         self.sampler = BalancedBatches([faces.labels for faces in train.values()], batch, self.rank, self.world)
         self.loader = DataLoader(
@@ -241,9 +270,8 @@ class Trainer:
             pin_memory=device.startswith("cuda"),
         )
         torch.manual_seed(seed)
-        self.model = GlassesCNN(crop=crop).to(
-            device, memory_format=torch.channels_last
-        )  # 1.5 times faster, also on a CPU
+        # Channels last: 1.5 times faster, also on a CPU.
+        self.model = make_model(architecture, crop).to(device, memory_format=torch.channels_last)
         steps = epochs * len(self.sampler)
         decay = get_ema_multi_avg_fn(min(0.999, 1 - 10 / max(20, steps)))
         self.average = AveragedModel(self.model, multi_avg_fn=decay, use_buffers=True)
@@ -292,7 +320,12 @@ class Trainer:
             labels = labels.to(self.device, non_blocking=True)
             with torch.autocast(self.device.split(":")[0], torch.float16, enabled=self.scaler.is_enabled()):
                 logits = self.trained(faces)
-            loss = glasses_loss(logits.float(), labels, smoothing=0.01)
+            if self.teacher is None:
+                loss = glasses_loss(logits.float(), labels, smoothing=0.01)
+            else:
+                with torch.no_grad():
+                    taught = self.teacher(faces)
+                loss = distillation_loss(logits.float(), labels, taught, smoothing=0.01)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
@@ -440,6 +473,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--workers", type=int, default=min(8, (os.cpu_count() or 2) // 2), help="that augment")
+    parser.add_argument("--architecture", default="GlassesCNN", choices=ARCHITECTURES)
+    parser.add_argument("--teacher", type=Path, help="a .safetensors file of a larger network to learn from")
     parser.add_argument("--init", type=Path, help="start from the best weights of this checkpoint.pt: fine-tuning")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
     options = parser.parse_args(arguments)
@@ -467,6 +502,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             batch=options.batch,
             lr=options.lr,
             workers=options.workers,
+            architecture=options.architecture,
+            teacher=load_weights(options.teacher)[0] if options.teacher else None,
         )
         if options.resume and trainer.resume():
             print(f"resumed after epoch {len(trainer.history)}")

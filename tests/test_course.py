@@ -123,6 +123,20 @@ def test_short_training_gives_the_last_average_and_repeats(faces, tmp_path):
     assert not torch.equal(same, predict_logits(plain, cached, "cpu"))
 
 
+def test_a_student_follows_its_teacher(faces, tmp_path):
+    _, cached = faces
+
+    class Sure(torch.nn.Module):
+        """Says "sunglasses" of every face, whatever its label."""
+
+        def forward(self, images):
+            return torch.tensor([[0.0, 0.0, 12.0]]).expand(len(images), 3)
+
+    options = {"epochs": 8, "batch": 12, "workers": 0}
+    student = fit_network({"m": cached}, {"m": cached}, tmp_path, teacher=Sure(), **options)
+    assert (predict_logits(student, cached, "cpu").argmax(1) == 2).float().mean() > 0.9
+
+
 def test_probabilities_of_cached_crops_are_those_of_the_classifier(faces):
     _, cached = faces
     classifier = load_classifier("glasses", "cpu")

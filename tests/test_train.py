@@ -18,9 +18,18 @@ from torch.nn import functional as F
 from conftest import ROOT, write_meglass
 from data_load import DataError, Label, MeGlass
 from detector_architectures import load_detector
-from models import GlassesCNN, fold_batch_norm, load_classifier, load_weights, pick_device, save_weights
+from models import (
+    ARCHITECTURES,
+    GlassesCNN,
+    fold_batch_norm,
+    load_classifier,
+    load_weights,
+    make_model,
+    pick_device,
+    save_weights,
+)
 from pipeline import KINDS, align_face, read_image
-from train import BalancedBatches, calibrate, glasses_loss, load_sources, read_corrections
+from train import BalancedBatches, calibrate, distillation_loss, glasses_loss, load_sources, read_corrections
 
 SHIPPED = ROOT / "weights" / "glasses.safetensors"
 
@@ -123,6 +132,43 @@ def test_smoothing_pulls_towards_a_coin():
     for label, hit in ((Label.NONE, 0.5), (Label.EYEGLASSES, 0.25)):
         expected = -(0.9 * np.log(hit) + 0.1 * np.log(0.5))
         assert glasses_loss(logits, torch.tensor([label]), 0.1).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_distillation_by_hand():
+    logits, teacher = (
+        torch.tensor([[1.0, 0.0, -1.0], [0.0, 2.0, 0.0]]),
+        torch.tensor([[3.0, 0.0, 0.0], [0.0, 9.0, 0.0]]),
+    )
+    labels = torch.tensor([Label.NONE, Label.NONE])  # the teacher is sure that the second label is wrong
+    soft, ours = (teacher / 3).softmax(1), (logits / 3).log_softmax(1)
+    distance = 9 * (soft * (soft.log() - ours)).sum(1).mean()
+    doubted = teacher.softmax(1)[1, 0] / 0.1
+    plain = -(logits.log_softmax(1)[:, 0] * torch.stack([torch.tensor(1.0), doubted])).mean()
+    assert distillation_loss(logits, labels, teacher) == pytest.approx((0.7 * distance + 0.3 * plain).item(), rel=1e-5)
+    both = distillation_loss(teacher, torch.tensor([Label.GLASSES, Label.GLASSES]), teacher, share=1.0)
+    assert both.item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_trains_and_comes_back_from_its_weights(architecture, tmp_path):
+    torch.manual_seed(0)
+    model = make_model(architecture)
+    faces = torch.rand(8, 3, 64, 96)
+    glasses_loss(model(faces), torch.arange(8) % 4).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    model.eval()
+    save_weights(model, tmp_path / "w.safetensors", threshold=0.4)
+    again, header = load_weights(tmp_path / "w.safetensors")
+    assert header["architecture"] == architecture
+    with torch.inference_mode():
+        torch.testing.assert_close(again(faces).softmax(1), model(faces).softmax(1), atol=0.02, rtol=0)
+    if architecture != "resnet18":
+        assert (tmp_path / "w.safetensors").stat().st_size <= 3_000_000
+
+
+def test_unknown_architecture_is_named():
+    with pytest.raises(ValueError, match="'vgg': choose from GlassesCNN"):
+        make_model("vgg")
 
 
 def test_calibration_finds_a_known_temperature_and_threshold():
