@@ -29,14 +29,17 @@ class OnnxClassifier:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # the pipeline has its own threads
         options.log_severity_level = 4
-        options.add_session_config_entry("session.disable_quant_qdq", "1")  # 8-bit weights to float once, when loaded
         try:
-            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            metadata = self.session.get_modelmeta().custom_metadata_map
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            metadata = session.get_modelmeta().custom_metadata_map
             header = {key: json.loads(metadata[key]) for key in ("threshold", "kinds", "crop")}
+            if metadata.get("arithmetic") != '"int8"':  # only stored in 8 bits: to float once, not at each call
+                options.add_session_config_entry("session.disable_quant_qdq", "1")
+                session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a class of its own for each way to fail
             reason = " ".join(str(error).split())[:160]
             raise ValueError(f"{path} does not hold a network of this project: {reason}") from error
+        self.session = session
         if tuple(header["kinds"]) != KINDS:
             raise ValueError(f"{path} does not hold a network of this project: it tells {header['kinds']} apart")
         self.threshold, self.crop = header["threshold"], Crop(*header["crop"])

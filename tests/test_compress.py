@@ -6,12 +6,14 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 import compress
 from classifiers import OnnxClassifier, open_classifier
 from conftest import ROOT
+from make_sample import SAMPLE
 from models import GlassesCNN, load_classifier, save_weights
 from pipeline import WEIGHTS, GlassesPipeline, align_face, find_faces, read_image
 
@@ -68,9 +70,25 @@ def test_another_networks_weights_come_back_within_the_rounding(tmp_path):
     assert OnnxClassifier(file).threshold == 0.3
 
 
+def test_integer_arithmetic_gives_nearly_the_same_answers(tmp_path):
+    assert compress.main(["quantize", "--data", f"sample={SAMPLE}", "--out", str(tmp_path / "q.onnx")]) == 0
+    integer, plain = OnnxClassifier(tmp_path / "q.onnx"), load_classifier("glasses", "cpu")
+    files = sorted((SAMPLE / "faces-spring-2020" / "faces-spring-2020").glob("face-1*.jpg"))[:100]
+    crops = crops_of(*files)[:100]
+    one, other = 1 - integer(crops)[:, 0], 1 - plain(crops)[:, 0]
+    assert 1e-6 < np.abs(one - other).max() < 0.15
+    assert ((one >= integer.threshold) == (other >= plain.threshold)).mean() >= 0.99
+    assert (tmp_path / "q.onnx").stat().st_size <= 120_000
+    kinds = {node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["q.onnx"]
+
+
 def test_export_says_what_is_wrong(tmp_path, capsys):
     assert compress.main(["export", "--model", "nonsense", "--out", str(tmp_path / "x.onnx")]) == 1
     assert capsys.readouterr().err.startswith("compress.py: no weights at")
+    assert compress.main(["quantize", "--data", f"sample={tmp_path}", "--out", str(tmp_path / "x.onnx")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(ValueError, match="'int4': choose from int8, fp16, fp32"):
         compress.export_onnx(load_classifier("glasses", "cpu"), tmp_path / "x.onnx", "int4")
     assert list(tmp_path.iterdir()) == []
