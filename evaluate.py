@@ -24,9 +24,12 @@ from tqdm.auto import tqdm
 from corruptions import LADDERS
 from data_load import DataError, FaceDataset, Label
 from detector_architectures import DETECTORS
+from figures import show_images
 from pipeline import KINDS, GlassesPipeline, PhotoError, align_face, find_faces, read_image
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from models import Classifier
 
 
@@ -143,25 +146,17 @@ def format_table(summaries: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def draw_errors(answers: pd.DataFrame, detector, path: str | os.PathLike, columns: int = 12) -> int:
-    """Draw the crops of the wrong answers, the most confident first, with P(glasses), as a PNG; how many."""
-    from matplotlib.figure import Figure
-
+def draw_errors(answers: pd.DataFrame, detector, columns: int = 8, most: int = 96) -> "Figure":
+    """The crops of the wrong answers, the surest first, with file, label and P(glasses), at most so many."""
     wrong = answers[answers["glasses"].astype(bool) != (answers["label"] != Label.NONE)]
-    wrong = wrong.iloc[(-(wrong["probability"] - 0.5).abs()).argsort()]
-    rows = max(1, -(-len(wrong) // columns))
-    figure = Figure(figsize=(1.5 * columns, 1.35 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.axis("off")
-    for axis, row in zip(axes, wrong.itertuples(), strict=False):
-        image = read_image(row.file)[0]
-        axis.imshow(align_face(image, find_faces(detector, image)[0].landmarks))
-        axis.set_title(
-            f"{Path(row.file).stem[-12:]}\nlabel {Label(row.label).name.lower()}, P {row.probability:.2f}", fontsize=6
-        )
-    figure.savefig(path, dpi=120)
-    return len(wrong)
+    wrong = wrong.iloc[(-(wrong["probability"] - 0.5).abs()).argsort()][:most]
+    images = [read_image(file)[0] for file in wrong["file"]]
+    crops = [align_face(image, find_faces(detector, image)[0].landmarks) for image in images]
+    titles = [
+        f"{Path(row.file).stem[-12:]}\n{Label(row.label).name.lower()}, P {row.probability:.2f}"
+        for row in wrong.itertuples()
+    ]
+    return show_images(crops, titles, columns)
 
 
 def measure(function: Callable[[], object], repeats: int = 100, warmup: int = 10) -> dict[str, float]:
@@ -212,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.csv:
             everything.to_csv(options.csv, index=False)
         if options.errors:
-            draw_errors(everything, pipeline.detector, options.errors)
+            draw_errors(everything, pipeline.detector).savefig(options.errors, dpi=120)
     except (DataError, PhotoError, ImportError, ValueError, OSError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 1
