@@ -19,7 +19,7 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--real-data"):
         return
-    skip = pytest.mark.skip(reason="needs the real faces: --real-data PATH or GLASSES_REAL_DATA=PATH")
+    skip = pytest.mark.skip(reason="needs the real faces: --real-data=PATH or GLASSES_REAL_DATA=PATH")
     for item in items:
         if "real_data" in item.keywords:
             item.add_marker(skip)
