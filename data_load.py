@@ -732,7 +732,7 @@ class Chunked(nn.Module):
 class LowResolution(v2.Transform):
     """Shrinks the picture to a fraction of its size, drawn from `scale`, and enlarges it again: a far face."""
 
-    def __init__(self, scale: tuple[float, float] = (0.3, 0.9)):
+    def __init__(self, scale: tuple[float, float] = (0.2, 0.9)):
         super().__init__()
         self.scale = scale
 
@@ -764,17 +764,25 @@ class Jpeg(v2.Transform):
 
 
 class CoverLowerFace(v2.Transform):
-    """Paints all below a bent line under the eyes in one shaded colour, as a mask or a scarf covers it."""
+    """Paints all below a bent line under the eyes in one shaded colour, as a mask or a scarf covers it.
+
+    Half of them leave a strip of the face free at each side.
+    """
 
     def make_params(self, flat_inputs):
         height, width = flat_inputs[0].shape[-2:]
         nose, (left, right) = torch.empty(()).uniform_(0.53, 0.80), torch.empty(2).uniform_(-0.03, 0.20)
         line = torch.stack([nose + left, nose, nose + right])[None, None]  # shares of the height
         line = height * nn.functional.interpolate(line, width, mode="linear", align_corners=True)[0, 0]
-        colour = torch.randint(0, 256, (3 if torch.rand(()) < 0.5 else 1, 1, 1))  # of three channels, or a grey
+        colour = (
+            255 * torch.rand(3 if torch.rand(()) < 0.5 else 1, 1, 1) ** 1.5
+        )  # of three channels, or a grey; mostly dark
         shade = torch.linspace(1, torch.empty(()).uniform_(0.6, 1.1).item(), height)[:, None]
         paint = (colour * shade).clamp(0, 255).expand(3, height, width)
-        return {"below": torch.arange(height)[:, None] > line, "paint": paint}
+        free = width * 0.18 * torch.rand(2) * (torch.rand(()) < 0.5)
+        columns = torch.arange(width)
+        covered = (columns >= free[0]) & (columns < width - free[1])
+        return {"below": (torch.arange(height)[:, None] > line) & covered, "paint": paint}
 
     def transform(self, inpt, params):
         return torch.where(params["below"].to(inpt.device), params["paint"].to(inpt), inpt)
@@ -820,12 +828,12 @@ def train_transform(crop: Crop = CROP, strength: float = 1.0) -> nn.Module:
                     interpolation=v2.InterpolationMode.BILINEAR,
                 ),
                 v2.CenterCrop([crop.height, crop.width]),
-                v2.RandomApply([CoverLowerFace()], p=0.15 * s),
+                v2.RandomApply([CoverLowerFace()], p=0.20 * s),
                 v2.RandomApply([CutSides()], p=0.10 * s),
                 v2.ColorJitter(brightness=0.4 * s, contrast=0.4 * s, saturation=0.4 * s, hue=0.04 * s),
                 v2.RandomGrayscale(p=0.1 * s),
                 v2.RandomApply([LowResolution()], p=0.25 * s),
-                v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 1.5))], p=0.12 * s),
+                v2.RandomApply([v2.GaussianBlur(15, sigma=(0.3, 5.0))], p=0.15 * s),
                 v2.RandomApply([Jpeg()], p=0.15 * s),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.RandomApply([v2.GaussianNoise(sigma=0.04 * s)], p=0.15 * s),

@@ -232,8 +232,8 @@ class Trainer:
     """Everything a run holds: model, average, optimiser, schedule, history; saved and loaded as one.
 
     train, validation: cached faces by source. strength: of the augmentation, 0 for none. architecture: one of
-    `models.ARCHITECTURES`. teacher: a trained network whose answers are learned too (`distillation_loss`). A run on
-    the CPU with the same arguments gives the same weights bit for bit, also when it was killed and resumed in between.
+    `models.ARCHITECTURES`. teacher: a trained network whose answers are learned too (`distillation_loss`). bfloat16:
+    compute in numbers of 16 bits; on CUDA without it in float16. A run on the CPU with the same arguments gives the same weights bit for bit, also when it was killed and resumed in between.
     """
 
     def __init__(
@@ -251,6 +251,7 @@ class Trainer:
         strength=1.0,
         architecture="GlassesCNN",
         teacher: nn.Module | None = None,
+        bfloat16=False,
     ):
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.validation, self.out, self.device = validation, Path(out), device
@@ -258,7 +259,7 @@ class Trainer:
         self.teacher = None if teacher is None else teacher.to(device).eval()
         labels = b"".join(name.encode() + faces.labels.tobytes() for name, faces in train.items())
         self.run = {"epochs": epochs, "seed": seed, "batch": batch, "lr": lr, "crop": list(crop), "world": self.world}
-        self.run |= {"strength": strength, "architecture": architecture}
+        self.run |= {"strength": strength, "architecture": architecture, "bfloat16": bfloat16}
         self.run["labels"] = hashlib.sha256(labels).hexdigest()
         self.sampler = BalancedBatches([faces.labels for faces in train.values()], batch, self.rank, self.world)
         self.loader = DataLoader(
@@ -277,7 +278,10 @@ class Trainer:
         self.average = AveragedModel(self.model, multi_avg_fn=decay, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.02)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, lr, total_steps=steps, pct_start=0.15)
-        self.scaler = torch.amp.GradScaler(device.split(":")[0], enabled=device.startswith("cuda"))
+        self.kind = device.split(":")[0]
+        half = torch.bfloat16 if bfloat16 else torch.float16  # of less range: it needs the scaler
+        self.scaler = torch.amp.GradScaler(self.kind, enabled=half == torch.float16 and self.kind == "cuda")
+        self.autocast = {"dtype": half, "enabled": bfloat16 or self.kind == "cuda"}
         self.history: list[dict[str, float]] = []
         self.best: dict = {"loss": math.inf, "state": None}
         self.trained = self.model  # DDP's wrapper shares the parameters
@@ -318,14 +322,14 @@ class Trainer:
         for faces, labels in self.loader:
             faces = faces.to(self.device, non_blocking=True, memory_format=torch.channels_last)
             labels = labels.to(self.device, non_blocking=True)
-            with torch.autocast(self.device.split(":")[0], torch.float16, enabled=self.scaler.is_enabled()):
+            with torch.autocast(self.kind, **self.autocast):
                 logits = self.trained(faces)
-            if self.teacher is None:
+                with torch.no_grad():
+                    taught = self.teacher(faces) if self.teacher else None
+            if taught is None:
                 loss = glasses_loss(logits.float(), labels, smoothing=0.01)
             else:
-                with torch.no_grad():
-                    taught = self.teacher(faces)
-                loss = distillation_loss(logits.float(), labels, taught, smoothing=0.01)
+                loss = distillation_loss(logits.float(), labels, taught.float(), smoothing=0.01)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
@@ -475,6 +479,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=min(8, (os.cpu_count() or 2) // 2), help="that augment")
     parser.add_argument("--architecture", default="GlassesCNN", choices=ARCHITECTURES)
     parser.add_argument("--teacher", type=Path, help="a .safetensors file of a larger network to learn from")
+    parser.add_argument("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
     parser.add_argument("--init", type=Path, help="start from the best weights of this checkpoint.pt: fine-tuning")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
     options = parser.parse_args(arguments)
@@ -504,6 +509,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             workers=options.workers,
             architecture=options.architecture,
             teacher=load_weights(options.teacher)[0] if options.teacher else None,
+            bfloat16=options.bfloat16,
         )
         if options.resume and trainer.resume():
             print(f"resumed after epoch {len(trainer.history)}")
