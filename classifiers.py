@@ -17,17 +17,18 @@ from pipeline import KINDS, WEIGHTS, Crop
 
 
 class OnnxClassifier:
-    """Like `models.Classifier`, from a file that `compress.py export` wrote, on one thread of the CPU.
+    """Like `models.Classifier`, from a file that `compress.py export` wrote, on the CPU.
 
     threshold: the P(glasses) from which to say "glasses". crop: the part of the face that it wants to see.
+    threads: one, unless told: the pipeline has its own.
     Raises ImportError where onnxruntime is not installed, ValueError with one line for another or damaged file.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, threads: int = 1):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1  # the pipeline has its own threads
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
         try:
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

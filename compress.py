@@ -2,6 +2,7 @@
 
     python compress.py export [--model glasses] [--weights int8|fp16|fp32] [--out glasses.onnx]
     python compress.py quantize [--model glasses] [--data sample] [--out glasses_int8.onnx]
+    python compress.py prune runs/glasses/checkpoint.pt [--ratio 0.25] [--out runs/pruned/checkpoint.pt]
 
 The file holds everything between a cropped face and the answer: an input "faces" (N, 64, 96, 3) uint8 RGB, cut as
 `pipeline.align_face` cuts, and an output "probabilities" (N, 3) float32, of none, eyeglasses and sunglasses, with
@@ -13,9 +14,12 @@ channel, and changes nothing for weights that `models.save_weights` has rounded 
 `quantize` computes in 8-bit integers too (static quantization: the ranges of all maps are found on the training faces
 of --data, a source of train.py). Where the processor has instructions for that it is faster still, and the
 probabilities change in the second digit.
+
+`prune` leaves out the channels with the smallest weights; `train.py --init` then trains what is left.
 """
 
 import argparse
+import copy
 import json
 import logging
 import os
@@ -32,8 +36,9 @@ from torch import Tensor, nn
 
 from data_load import CachedFaces, DataError
 from detector_architectures import load_detector
-from models import Classifier, load_classifier
-from pipeline import CROP, KINDS, Crop
+from models import Classifier, GlassesCNN, load_classifier
+from pipeline import KINDS, Crop
+from train import load_sources, named_paths, read_network, save_network
 
 if TYPE_CHECKING:
     import onnx
@@ -176,13 +181,35 @@ def quantize_onnx(classifier: Classifier, path: str | os.PathLike, crops: np.nda
 
 def calibration_crops(source: str, count: int = 512) -> np.ndarray:
     """(count, 64, 96, 3) uint8 crops of the training part of a source, "name" or "name=PATH" as in train.py."""
-    from train import load_sources, named_paths
-
     ((dataset,), _) = (list(part.values()) for part in load_sources(named_paths([source]), {}))
     chosen = np.sort(np.random.default_rng(0).permutation(len(dataset))[:count])
-    faces = CachedFaces(dataset.subset(chosen), load_detector("auto"))
-    top, left = ((outer - inner) // 2 for outer, inner in zip(faces.crops.shape[1:3], CROP[1::-1], strict=True))
-    return np.ascontiguousarray(faces.crops[:, top : top + CROP.height, left : left + CROP.width])
+    return CachedFaces(dataset.subset(chosen), load_detector("auto")).cut()
+
+
+def prune_channels(model: GlassesCNN, ratio: float) -> GlassesCNN:
+    """A copy without the share `ratio` of each convolution's channels, those with the smallest weights.
+
+    Whole channels go, with all that reads them, so what is left is a narrower GlassesCNN; the widths stay multiples
+    of 4. It has to be trained further. Done by torch-pruning (Fang et al.: "DepGraph", CVPR 2023). Raises ValueError
+    for another network or ratio, ImportError where torch-pruning is not installed.
+    """
+    import torch_pruning
+
+    if not isinstance(model, GlassesCNN) or not 0 < ratio < 1:
+        raise ValueError(
+            f"only a GlassesCNN can be pruned, by a ratio between 0 and 1: {type(model).__name__}, {ratio}"
+        )
+    model = copy.deepcopy(model).cpu().eval()
+    torch_pruning.pruner.MagnitudePruner(
+        model,
+        torch.rand(1, 3, model.crop.height, model.crop.width),
+        importance=torch_pruning.importance.GroupMagnitudeImportance(),
+        pruning_ratio=ratio,
+        round_to=4,
+        ignored_layers=[model.classifier],
+    ).step()
+    model.widths = tuple(layer.out_channels for layer in model.modules() if isinstance(layer, nn.Conv2d))
+    return model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -196,8 +223,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quantize.add_argument("--model", default="glasses", help="a name in weights/ or a .safetensors file")
     quantize.add_argument("--data", default="sample", metavar="SOURCE=PATH", help="faces to find the ranges on")
     quantize.add_argument("--out", type=Path, default=Path("glasses_int8.onnx"))
+    prune = commands.add_parser("prune", help="write a checkpoint with fewer channels, to go on from")
+    prune.add_argument("checkpoint", type=Path, help="checkpoint.pt of train.py, of a GlassesCNN")
+    prune.add_argument("--ratio", type=float, default=0.25, help="share of the channels to leave out (default: 0.25)")
+    prune.add_argument("--out", type=Path, default=Path("runs/pruned/checkpoint.pt"))
     options = parser.parse_args(arguments)
     try:
+        if options.command == "prune":
+            network = prune_channels(read_network(options.checkpoint), options.ratio)
+            save_network(network, options.out)
+            print(f"wrote {options.out}, widths {' '.join(map(str, network.widths))}: go on with train.py --init")
+            return 0
         classifier = load_classifier(options.model, "cpu")
         if options.command == "export":
             path = export_onnx(classifier, options.out, options.weights)

@@ -682,6 +682,11 @@ class CachedFaces(Dataset):
         crops = torch.tensor(self.crops[self.rows[index]])  # a copy: the array on disk is read-only
         return crops.movedim(-1, -3), torch.as_tensor(self.labels[index])
 
+    def cut(self, crop: Crop = CROP) -> np.ndarray:
+        """(N, 64, 96, 3) uint8: the crops without their margin, as `pipeline.align_face` cuts them."""
+        top, left = (np.array(self.crops.shape[1:3]) - (crop.height, crop.width)) // 2
+        return np.ascontiguousarray(self.crops[self.rows, top : top + crop.height, left : left + crop.width])
+
     def of(self, part: FaceDataset) -> "CachedFaces":
         """The crops of a part of the data set (of `split`, `subset`, `relabel`), with the part's labels."""
         rows = {file: row for file, row in zip(self.files, self.rows, strict=True)}

@@ -1,4 +1,4 @@
-"""How good is it, and how fast?  Metrics with intervals, and timing; also a command.
+"""How good is it?  Metrics with intervals; also a command.
 
     python evaluate.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH folder=PATH
                        [--detector auto] [--model glasses ...] [--csv FILE] [--errors FILE.png]
@@ -11,10 +11,9 @@ eye: keep that picture to yourself where the faces may not be shown.
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -157,22 +156,6 @@ def draw_errors(answers: pd.DataFrame, detector, columns: int = 8, most: int = 9
         for row in wrong.itertuples()
     ]
     return show_images(crops, titles, columns)
-
-
-def measure(function: Callable[[], object], repeats: int = 100, warmup: int = 10) -> dict[str, float]:
-    """Wall time of `function` in seconds: "median", "p5", "p95" and "min" over `repeats`, after `warmup` calls.
-
-    The function must wait for its own work; on CUDA that means `torch.cuda.synchronize()` at its end.
-    """
-    for _ in range(warmup):
-        function()
-    times = []
-    for _ in range(repeats):
-        start = perf_counter()
-        function()
-        times.append(perf_counter() - start)
-    low, middle, high = (float(value) for value in np.percentile(times, (5, 50, 95)))
-    return {"median": middle, "p5": low, "p95": high, "min": min(times)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -381,3 +381,63 @@ def plot_stages(table: "pd.DataFrame") -> "Figure":
     axis.invert_yaxis()
     figure.legend(loc="outside upper center", ncols=len(table.columns), frameon=False)
     return figure
+
+
+def plot_latency(table: "pd.DataFrame") -> "Figure":
+    """Milliseconds a face of each network, a bar a runtime, alone and in a large batch; on one thread of the CPU.
+
+    table: of `benchmarks/latency.py`, with network, runtime, device, threads, batch, median_ms and p95_ms.
+    """
+    part = table[(table["device"] == "cpu") & (table["threads"] == 1)]
+    networks, runtimes = (list(dict.fromkeys(part[column])) for column in ("network", "runtime"))
+    figure, axes = _figure(10.5, 1 + 0.5 * len(networks), 1, 2, sharey=True)
+    height = 0.8 / len(runtimes)
+    for axis, (batch, rows) in zip(axes, part.groupby("batch"), strict=False):
+        for number, (colour, runtime) in enumerate(zip(CYCLE, runtimes, strict=False)):
+            of_runtime = rows[rows["runtime"] == runtime].set_index("network").loc[networks]
+            median, p95 = of_runtime["median_ms"] / batch, of_runtime["p95_ms"] / batch
+            y = np.arange(len(networks)) + (number - (len(runtimes) - 1) / 2) * height
+            axis.barh(y, median, height, color=colour, label=runtime, xerr=[0 * p95, (p95 - median).clip(lower=0)])
+        axis.set(xscale="log", xlabel="time a face (ms, median and 95th percentile)")
+        axis.set_title("one face a call" if batch == 1 else f"{batch} faces a call")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.grid(alpha=0.3, axis="x")
+        axis.set_yticks(range(len(networks)), networks)
+    axes[0].invert_yaxis()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(runtimes), frameon=False)
+    return figure
+
+
+def plot_pareto(accuracy: "pd.DataFrame", latency: "pd.DataFrame") -> "Figure":
+    """Errors of each network against its bytes, and against its milliseconds; a line joins those that none beats.
+
+    accuracy: of `benchmarks/accuracy.py`: network, shape, arithmetic, bytes, accuracy, low, high. latency: of
+    `benchmarks/latency.py`; the time of one face by ONNX Runtime on one thread is taken.
+    """
+    times = latency[(latency["batch"] == 1) & (latency["threads"] == 1) & latency["runtime"].str.startswith("ONNX")]
+    times = {(row.network, row.runtime.endswith("INT8")): row.median_ms for row in times.itertuples()}
+    table = accuracy.assign(
+        ms=[times.get((row.shape, row.arithmetic == "int8"), np.nan) for row in accuracy.itertuples()],
+        error=1 - accuracy["accuracy"],
+    )
+    figure, axes = _figure(10.5, 4.6, 1, 2, sharey=True)
+    marks = "os^vD<>Pp*Xhd"
+    for axis, column, label in zip(
+        axes, ("bytes", "ms"), ("size of the weights (KB)", "time a face (ms)"), strict=True
+    ):
+        scale = 1000 if column == "bytes" else 1
+        for number, row in enumerate(table.itertuples()):
+            x = getattr(row, column) / scale
+            bars = [[max(0, row.error - (1 - row.high))], [max(0, (1 - row.low) - row.error)]]
+            colour, mark = CYCLE[number % len(CYCLE)], marks[number % len(marks)]
+            axis.errorbar(x, row.error, bars, fmt=mark, color=colour, elinewidth=0.8, alpha=0.9, label=row.network)
+        ordered = table.dropna(subset=[column]).sort_values([column, "error"])
+        front = ordered[ordered["error"] < ordered["error"].cummin().shift(fill_value=np.inf)]
+        axis.step(front[column] / scale, front["error"], where="post", color="grey", linewidth=1, zorder=0)
+        axis.set(xscale="log", xlabel=label)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.grid(alpha=0.3)
+        _percent(axis)
+    axes[0].set_ylabel("wrong answers, all validation faces")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure

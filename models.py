@@ -97,6 +97,11 @@ class TorchvisionNet(nn.Module):
 ARCHITECTURES = ("GlassesCNN", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5", "resnet18")
 
 
+def architecture_of(model: nn.Module) -> str:
+    """The name in ARCHITECTURES by which `make_model` makes such a network."""
+    return getattr(model, "name", "GlassesCNN")
+
+
 def make_model(architecture: str = "GlassesCNN", crop: Crop = CROP, widths: Sequence[int] | None = None) -> nn.Module:
     """A network of ARCHITECTURES with random weights. Raises ValueError for another name.
 
@@ -106,6 +111,8 @@ def make_model(architecture: str = "GlassesCNN", crop: Crop = CROP, widths: Sequ
         raise ValueError(f"unknown architecture {architecture!r}: choose from {', '.join(ARCHITECTURES)}")
     if architecture == "GlassesCNN":
         return GlassesCNN(crop=crop) if widths is None else GlassesCNN(widths, crop)
+    if widths is not None:
+        raise ValueError(f"{architecture} has its own widths")
     return TorchvisionNet(architecture, crop)
 
 
@@ -174,7 +181,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike, **metadata) -> None:
             tensors[name], tensors[f"{name}.scale"] = _quantize(value.float().cpu().contiguous())
         else:  # biases; running means and variances do not fit into 16 bits everywhere
             tensors[name] = value.cpu() if "running" in name or not value.is_floating_point() else value.half().cpu()
-    header = {"architecture": getattr(model, "name", "GlassesCNN"), "crop": model.crop, "kinds": KINDS, **metadata}
+    header = {"architecture": architecture_of(model), "crop": model.crop, "kinds": KINDS, **metadata}
     if isinstance(model, GlassesCNN):
         header["widths"] = model.widths
     path = Path(path)

@@ -3,7 +3,7 @@
     python train.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH
                     [--epochs 60] [--seed 0] [--device auto] [--out runs/glasses] [--resume]
                     [--architecture GlassesCNN]          # or resnet18, squeezenet1_1, ...
-                    [--teacher runs/teacher/glasses.safetensors]         # distillation
+                    [--teacher runs/teacher/glasses.safetensors ...]     # distillation, see losses.py
                     [--init runs/other/checkpoint.pt]    # fine-tuning, with fewer epochs and --lr 1e-3
     torchrun --standalone --nproc_per_node 4 train.py ...    # one process a GPU
 
@@ -51,48 +51,22 @@ from data_load import (
 )
 from detector_architectures import load_detector
 from figures import plot_curves
-from models import ARCHITECTURES, Classifier, GlassesCNN, load_weights, make_model, pick_device, save_weights
-from pipeline import CROP
+from losses import Distillation, glasses_loss
+from models import (
+    ARCHITECTURES,
+    Classifier,
+    GlassesCNN,
+    architecture_of,
+    load_weights,
+    make_model,
+    pick_device,
+    save_weights,
+)
+from pipeline import CROP, Crop
 
 VALIDATION_SHARE = 0.2
+SMOOTHING = 0.01  # of the labels, see `glasses_loss`
 SPLIT_SEED = 0  # of the data, not of the training: every model is validated on the same faces
-
-
-def glasses_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weight: Tensor | float = 1.0) -> Tensor:
-    """Cross-entropy of (B, 3) logits and (B,) labels of `Label`: a mean, in nats.
-
-    A face labelled GLASSES, kind unknown, is right with either kind: its probability is their sum.
-    smoothing: the share of the faces whose label, glasses or none, is taken to be a coin's. weight: of each face, (B,).
-    """
-    log_p = F.log_softmax(logits, dim=1)  # (B, 3)
-    log_glasses = log_p[:, 1:].logsumexp(1)  # (B,)
-    log_p = torch.cat([log_p, log_glasses[:, None]], dim=1)  # (B, 4), in the order of Label
-    hit = log_p.gather(1, labels[:, None]).squeeze(1)
-    coin = (log_p[:, 0] + log_glasses) / 2
-    return -(weight * ((1 - smoothing) * hit + smoothing * coin)).mean()
-
-
-def distillation_loss(
-    logits: Tensor,
-    labels: Tensor,
-    teacher: Tensor,
-    smoothing: float = 0.0,
-    share: float = 0.7,
-    temperature: float = 3.0,
-) -> Tensor:
-    """What the student (B, 3) logits lose against the teacher's and against the labels: a mean, in nats.
-
-    `share` of it is the distance from the teacher's probabilities, both softened by `temperature` (Hinton, Vinyals,
-    Dean, 2015); the rest is `glasses_loss`, in which a label that the teacher holds for all but impossible (below
-    0.1) counts for less, in proportion: most such labels are wrong.
-    """
-    soft = F.softmax(teacher / temperature, dim=1)
-    distance = F.kl_div(F.log_softmax(logits / temperature, dim=1), soft, reduction="batchmean") * temperature**2
-    with torch.no_grad():
-        p = F.softmax(teacher, dim=1)
-        believed = torch.cat([p, p[:, 1:].sum(1, keepdim=True)], dim=1).gather(1, labels[:, None]).squeeze(1)
-        weight = (believed / 0.1).clamp(max=1)  # (B,)
-    return share * distance + (1 - share) * glasses_loss(logits, labels, smoothing, weight)
 
 
 def load_sources(
@@ -232,8 +206,10 @@ class Trainer:
     """Everything a run holds: model, average, optimiser, schedule, history; saved and loaded as one.
 
     train, validation: cached faces by source. strength: of the augmentation, 0 for none. architecture: one of
-    `models.ARCHITECTURES`. teacher: a trained network whose answers are learned too (`distillation_loss`). bfloat16:
-    compute in numbers of 16 bits; on CUDA without it in float16. A run on the CPU with the same arguments gives the same weights bit for bit, also when it was killed and resumed in between.
+    `models.ARCHITECTURES`, with the widths of `models.make_model`; network: one that exists already, to be trained
+    further. teachers: trained networks whose answers are learned too, and hints: with what weight their maps
+    (`losses.Distillation`). bfloat16: compute in numbers of 16 bits; on CUDA without it in float16. A run on the CPU
+    with the same arguments gives the same weights bit for bit, also when it was killed and resumed in between.
     """
 
     def __init__(
@@ -250,16 +226,22 @@ class Trainer:
         crop=CROP,
         strength=1.0,
         architecture="GlassesCNN",
-        teacher: nn.Module | None = None,
+        widths: Sequence[int] | None = None,
+        network: nn.Module | None = None,
+        teachers: Sequence[nn.Module] = (),
+        hints=1.0,
         bfloat16=False,
     ):
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.validation, self.out, self.device = validation, Path(out), device
         self.epochs, self.seed = epochs, seed
-        self.teacher = None if teacher is None else teacher.to(device).eval()
         labels = b"".join(name.encode() + faces.labels.tobytes() for name, faces in train.items())
         self.run = {"epochs": epochs, "seed": seed, "batch": batch, "lr": lr, "crop": list(crop), "world": self.world}
-        self.run |= {"strength": strength, "architecture": architecture, "bfloat16": bfloat16}
+        torch.manual_seed(seed)
+        network = make_model(architecture, crop, widths) if network is None else network
+        self.model = network.to(device, memory_format=torch.channels_last)  # 1.5 times faster, also on a CPU
+        self.run |= {"strength": strength, "bfloat16": bfloat16, "teachers": len(teachers), "hints": hints}
+        self.run |= {"architecture": architecture_of(network), "widths": getattr(network, "widths", None)}
         self.run["labels"] = hashlib.sha256(labels).hexdigest()
         self.sampler = BalancedBatches([faces.labels for faces in train.values()], batch, self.rank, self.world)
         self.loader = DataLoader(
@@ -270,9 +252,6 @@ class Trainer:
             persistent_workers=workers > 0,
             pin_memory=device.startswith("cuda"),
         )
-        torch.manual_seed(seed)
-        # Channels last: 1.5 times faster, also on a CPU.
-        self.model = make_model(architecture, crop).to(device, memory_format=torch.channels_last)
         steps = epochs * len(self.sampler)
         decay = get_ema_multi_avg_fn(min(0.999, 1 - 10 / max(20, steps)))
         self.average = AveragedModel(self.model, multi_avg_fn=decay, use_buffers=True)
@@ -287,6 +266,9 @@ class Trainer:
         self.trained = self.model  # DDP's wrapper shares the parameters
         if self.world > 1:
             self.trained = DistributedDataParallel(self.model)
+        self.loss = lambda faces, logits, labels: glasses_loss(logits, labels, SMOOTHING)
+        if teachers:  # it listens to self.model: the average, a copy, must have been made before
+            self.loss = Distillation(self.model, [one.to(device) for one in teachers], hints, SMOOTHING)
 
     @property
     def checkpoint(self) -> Path:
@@ -323,13 +305,7 @@ class Trainer:
             faces = faces.to(self.device, non_blocking=True, memory_format=torch.channels_last)
             labels = labels.to(self.device, non_blocking=True)
             with torch.autocast(self.kind, **self.autocast):
-                logits = self.trained(faces)
-                with torch.no_grad():
-                    taught = self.teacher(faces) if self.teacher else None
-            if taught is None:
-                loss = glasses_loss(logits.float(), labels, smoothing=0.01)
-            else:
-                loss = distillation_loss(logits.float(), labels, taught.float(), smoothing=0.01)
+                loss = self.loss(faces, self.trained(faces).float(), labels)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
@@ -362,7 +338,7 @@ class Trainer:
         """
         if not self.checkpoint.is_file():
             return False
-        state = self._read(self.checkpoint)
+        state = read_checkpoint(self.checkpoint, self.device)
         if other := [key for key, value in self.run.items() if state["run"].get(key) != value]:
             raise ValueError(
                 f"{self.checkpoint} is of another run: its {', '.join(other)} differ; choose another --out"
@@ -371,24 +347,6 @@ class Trainer:
             part.load_state_dict(state[key])
         self.history, self.best = state["history"], state["best"]
         return True
-
-    def start_from(self, checkpoint: str | os.PathLike) -> None:
-        """Take the best weights of another run's checkpoint as the first ones of this run: fine-tuning.
-
-        Raises ValueError where it holds another network, OSError where it cannot be read.
-        """
-        state = self._read(checkpoint)
-        try:
-            self.model.load_state_dict(state["best"]["state"])
-        except (RuntimeError, KeyError, TypeError) as error:
-            raise ValueError(f"{checkpoint} is no checkpoint of this network: {str(error).splitlines()[0]}") from error
-
-    def _read(self, checkpoint: str | os.PathLike) -> dict:
-        """What `save` wrote. Raises OSError where the file cannot be read, ValueError where it is another."""
-        with open(checkpoint, "rb") as file:
-            if not zipfile.is_zipfile(file):  # torch.load fails on other files in ways past counting
-                raise ValueError(f"{checkpoint} is no checkpoint of this network")
-        return torch.load(checkpoint, map_location=self.device, weights_only=True)
 
     def _parts(self) -> list[tuple[str, object]]:
         names = ("model", "average", "optimizer", "schedule", "scaler")
@@ -407,6 +365,40 @@ class Trainer:
         save_weights(self.average.module, path, temperature=temperature, threshold=threshold)
         plot_curves(self.history, self.epochs).savefig(self.out / "curve.png", dpi=120)
         return path
+
+
+def read_checkpoint(path: str | os.PathLike, device: str = "cpu") -> dict:
+    """What `Trainer.save` wrote. Raises OSError where the file cannot be read, ValueError where it is another."""
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):  # torch.load fails on other files in ways past counting
+            raise ValueError(f"{path} is no checkpoint of train.py")
+    return torch.load(path, map_location=device, weights_only=True)
+
+
+def read_network(checkpoint: str | os.PathLike) -> nn.Module:
+    """The network of a checkpoint with its best epoch's weights, to be trained further or made smaller.
+
+    Raises OSError where the file cannot be read, ValueError where it is another.
+    """
+    state = read_checkpoint(checkpoint)
+    try:
+        run = state["run"]
+        network = make_model(run["architecture"], Crop(*run["crop"]), run["widths"])
+        network.load_state_dict(state["best"]["state"])
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{checkpoint} is no checkpoint of train.py: {str(error).splitlines()[0]}") from error
+    return network
+
+
+def save_network(network: nn.Module, checkpoint: str | os.PathLike) -> None:
+    """Write what `read_network` reads; the file appears whole or not at all."""
+    run = {"architecture": architecture_of(network), "crop": list(network.crop)}
+    run["widths"] = getattr(network, "widths", None)
+    checkpoint = Path(checkpoint)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    partial = checkpoint.with_suffix(".part")
+    torch.save({"run": run, "best": {"state": network.state_dict()}}, partial)
+    os.replace(partial, checkpoint)
 
 
 def fit_network(
@@ -477,14 +469,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--workers", type=int, default=min(8, (os.cpu_count() or 2) // 2), help="that augment")
-    parser.add_argument("--architecture", default="GlassesCNN", choices=ARCHITECTURES)
-    parser.add_argument("--teacher", type=Path, help="a .safetensors file of a larger network to learn from")
+    parser.add_argument("--architecture", choices=ARCHITECTURES, help="(default: GlassesCNN)")
+    parser.add_argument("--widths", type=int, nargs=6, metavar="N", help="channels of GlassesCNN's six convolutions")
+    parser.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="weights to learn from")
+    parser.add_argument("--hints", type=float, default=1.0, help="weight of the teacher's maps in the loss")
     parser.add_argument("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
     parser.add_argument("--init", type=Path, help="start from the best weights of this checkpoint.pt: fine-tuning")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
     options = parser.parse_args(arguments)
     if not options.data:
         parser.error("--data is needed, as --data meglass=PATH celeba=PATH")
+    if options.init and (options.architecture or options.widths):
+        parser.error("--init brings its own network: leave --architecture and --widths out")
     if "LOCAL_RANK" in os.environ:  # started by torchrun
         cuda = torch.cuda.is_available() and options.device != "cpu"
         dist.init_process_group("nccl" if cuda else "gloo")
@@ -507,14 +503,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             batch=options.batch,
             lr=options.lr,
             workers=options.workers,
-            architecture=options.architecture,
-            teacher=load_weights(options.teacher)[0] if options.teacher else None,
+            architecture=options.architecture or "GlassesCNN",
+            widths=options.widths,
+            network=read_network(options.init) if options.init else None,
+            teachers=[load_weights(file)[0] for file in options.teacher],
+            hints=options.hints,
             bfloat16=options.bfloat16,
         )
         if options.resume and trainer.resume():
             print(f"resumed after epoch {len(trainer.history)}")
-        elif options.init:
-            trainer.start_from(options.init)
         trainer.fit()
         if trainer.rank == 0:
             print(f"best epoch {trainer.best['epoch']}; wrote {trainer.export()}")

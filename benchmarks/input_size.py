@@ -17,9 +17,9 @@ import torch
 
 from data_load import CachedFaces
 from detector_architectures import load_detector
-from evaluate import measure
 from models import fold_batch_norm
 from pipeline import CROP, Crop
+from timing import measure
 from train import Trainer, load_sources, named_paths, read_corrections
 
 CROPS = {

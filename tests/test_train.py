@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from conftest import ROOT, write_meglass
 from data_load import DataError, Label, MeGlass
 from detector_architectures import load_detector
+from losses import distillation_loss
 from models import (
     ARCHITECTURES,
     GlassesCNN,
@@ -29,7 +30,7 @@ from models import (
     save_weights,
 )
 from pipeline import KINDS, align_face, read_image
-from train import BalancedBatches, calibrate, distillation_loss, glasses_loss, load_sources, read_corrections
+from train import BalancedBatches, calibrate, glasses_loss, load_sources, read_corrections
 
 SHIPPED = ROOT / "weights" / "glasses.safetensors"
 
@@ -316,7 +317,7 @@ def test_fine_tuning_starts_from_the_weights_of_another_run(finished):
         assert np.abs(first[name].astype(float) - second[name].astype(float)).max() <= 1, name
     done = run(command(meglass, tuned, "--init", str(out / "log.csv")))
     assert done.returncode == 1
-    assert "is no checkpoint of this network" in done.stderr
+    assert "is no checkpoint of train.py" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,0 +1,126 @@
+"""How good is each network, large and small, plain and distilled?  Trains those that are missing, measures all.
+
+    python benchmarks/accuracy.py --data celeba=PATH meglass=PATH ... --validate ffhq=PATH ... [--corrections FILE]
+                                  [--only NAME ...] [--bfloat16] [--out runs/networks]
+
+Prints a Markdown table and writes benchmarks/results/accuracy.csv, and, where latency.csv is beside it, pareto.png.
+All networks learn from the same faces and are measured on the same others (networks.py: how each is trained). A run
+that was cut off goes on where it was; on two CPU cores all of them take some hours.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import pandas as pd
+from networks import RECIPES, Recipe, shape_of
+from report import RESULTS, header, write_table
+
+from classifiers import OnnxClassifier
+from compress import calibration_crops, prune_channels, quantize_onnx
+from data_load import CachedFaces, Label
+from detector_architectures import load_detector
+from evaluate import wilson_interval
+from figures import plot_pareto
+from models import load_classifier, load_weights
+from pipeline import WEIGHTS
+from train import Trainer, load_sources, named_paths, read_corrections, read_network
+
+
+def folder_of(name: str, out: Path) -> Path:
+    """Where the row `name` keeps its run."""
+    return out / name.replace(",", "").replace(" ", "_")
+
+
+def train_network(name: str, recipe: Recipe, parts: list[dict[str, CachedFaces]], out: Path, bfloat16: bool) -> Path:
+    """The weights of a row, trained now if they have not been."""
+    folder = folder_of(name, out)
+    weights = folder / "glasses.safetensors"
+    if weights.is_file():
+        return weights
+    network = read_network(folder_of(recipe.start, out) / "checkpoint.pt") if recipe.start else None
+    trainer = Trainer(
+        *parts,
+        folder,
+        epochs=recipe.epochs,
+        batch=recipe.batch,
+        lr=recipe.lr,
+        architecture=recipe.architecture,
+        widths=recipe.widths,
+        network=prune_channels(network, recipe.prune) if recipe.prune else network,
+        teachers=[load_weights(folder_of(teacher, out) / "glasses.safetensors")[0] for teacher in recipe.teachers],
+        bfloat16=bfloat16,
+    )
+    trainer.resume()
+    print(f"training {name}", flush=True)
+    trainer.fit()
+    return trainer.export()
+
+
+def measure_network(classify, validation: Mapping[str, CachedFaces]) -> dict[str, float]:
+    """Accuracy on each source, and over all faces with its 95 % interval. classify: crops -> (N, 3) probabilities."""
+    row, errors = {}, 0
+    for name, faces in validation.items():
+        probability = np.concatenate(
+            [1 - classify(part)[:, 0] for part in np.array_split(faces.cut(), 1 + len(faces) // 256)]
+        )
+        wrong = int(((probability >= classify.threshold) != (faces.labels != Label.NONE)).sum())
+        row[name] = 1 - wrong / len(faces)
+        errors += wrong
+    count = sum(len(faces) for faces in validation.values())
+    low, high = wilson_interval(count - errors, count)
+    return {**row, "faces": count, "errors": errors, "accuracy": 1 - errors / count, "low": low, "high": high}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", required=True, metavar="SOURCE=PATH")
+    parser.add_argument("--validate", nargs="+", default=[], metavar="SOURCE=PATH")
+    parser.add_argument("--corrections", type=Path)
+    parser.add_argument("--only", nargs="+", default=list(RECIPES), choices=RECIPES, metavar="NAME", help="some rows")
+    parser.add_argument("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
+    parser.add_argument("--cache", type=Path, default=Path(".cache"))
+    parser.add_argument("--out", type=Path, default=Path("runs/networks"))
+    options = parser.parse_args()
+    corrections = read_corrections(options.corrections) if options.corrections else None
+    detector = load_detector("auto")
+    sources = load_sources(named_paths(options.data), named_paths(options.validate), corrections)
+    parts = [{name: CachedFaces(data, detector, options.cache) for name, data in part.items()} for part in sources]
+
+    rows = []
+
+    def note(name: str, file: Path, classify, model, arithmetic: str = "float32", epochs: int | None = None) -> None:
+        size = {"parameters": sum(p.numel() for p in model.parameters()), "bytes": file.stat().st_size}
+        row = {"network": name, "shape": shape_of(model), "arithmetic": arithmetic, "epochs": epochs, **size}
+        rows.append(row | measure_network(classify, parts[1]))
+
+    for name in options.only:
+        file = train_network(name, RECIPES[name], parts, options.out, options.bfloat16)
+        classifier = load_classifier(file, "cpu")
+        note(name, file, classifier, classifier.model, epochs=RECIPES[name].epochs)
+    for file in sorted(WEIGHTS.glob("*.onnx")):
+        classifier = load_classifier(file.stem, "cpu")
+        note(f"weights/{file.stem}", file, OnnxClassifier(file), classifier.model)
+        quantized = quantize_onnx(classifier, options.out / f"{file.stem}_int8.onnx", calibration_crops("sample"))
+        note(f"weights/{file.stem}, INT8", quantized, OnnxClassifier(quantized), classifier.model, "int8")
+
+    table = pd.DataFrame(rows)
+    names = list(parts[1])
+    print(f"\n| network | parameters | KB | {' | '.join(names)} | all | errors |\n|---|{'--:|' * (4 + len(names))}")
+    for row in rows:
+        rates = " | ".join(f"{100 * row[name]:.2f}" for name in [*names, "accuracy"])
+        print(f"| {row['network']} | {row['parameters']:,} | {row['bytes'] / 1000:.0f} | {rates} | {row['errors']} |")
+    sizes = ", ".join(f"{name} {len(faces)}" for name, faces in parts[1].items())
+    write_table(table, RESULTS / "accuracy.csv", header(f"validation faces: {sizes}; input 96x64"))
+    if (RESULTS / "latency.csv").is_file():
+        times = pd.read_csv(RESULTS / "latency.csv", comment="#")
+        plot_pareto(table, times).savefig(RESULTS / "pareto.png", dpi=120)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

