@@ -16,7 +16,7 @@ class Recipe:
 
     architecture: str = "GlassesCNN"
     widths: tuple[int, ...] | None = None
-    epochs: int = 12
+    epochs: int = 10
     batch: int = 128
     lr: float = 2e-3
     teachers: tuple[str, ...] = ()
@@ -27,11 +27,10 @@ class Recipe:
 TEACHER = "ResNet-18"
 RECIPES = {
     TEACHER: Recipe("resnet18", epochs=16),
-    "GlassesCNN, wide, distilled": Recipe(widths=WIDE, teachers=(TEACHER,)),
     "GlassesCNN": Recipe(),
     "GlassesCNN, distilled": Recipe(teachers=(TEACHER,)),
     "GlassesCNN, distilled, half pruned": Recipe(
-        epochs=6, lr=1e-3, teachers=(TEACHER,), start="GlassesCNN, distilled", prune=0.5
+        epochs=5, lr=1e-3, teachers=(TEACHER,), start="GlassesCNN, distilled", prune=0.5
     ),
     "SqueezeNet 1.1": Recipe("squeezenet1_1", lr=1e-3),
     "SqueezeNet 1.1, distilled": Recipe("squeezenet1_1", lr=1e-3, teachers=(TEACHER,)),

@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 import compress
 from classifiers import OnnxClassifier, open_classifier
 from conftest import ROOT
 from make_sample import SAMPLE
-from models import GlassesCNN, load_classifier, save_weights
+from models import GlassesCNN, load_classifier, make_model, save_weights
 from pipeline import WEIGHTS, GlassesPipeline, align_face, find_faces, read_image
 
 SHIPPED = WEIGHTS / "glasses.onnx"
@@ -146,3 +147,27 @@ def test_torch_answers_where_onnx_runtime_is_missing(hopper):
         "print(type(pipeline.classifier).__module__, answer.kind)"
     )
     assert run(code).split() == ["models", "eyeglasses"]
+
+
+def test_pruning_takes_the_channels_that_do_nothing():
+    """Silence half of the channels: without them the answers are the same, to the last digits."""
+    torch.manual_seed(0)
+    model = GlassesCNN().eval()
+    with torch.no_grad():
+        for block in model.features:
+            silent = torch.randperm(block[0].out_channels)[: block[0].out_channels // 2]
+            for tensor in (block[0].weight, block[1].weight, block[1].bias):
+                tensor[silent] = 0
+    faces = torch.rand(5, 3, 64, 96)
+    pruned = compress.prune_channels(model, 0.5)
+    assert pruned.widths == (12, 16, 16, 32, 32, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(pruned(faces), model(faces), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [0, 1, -0.5])
+def test_pruning_says_what_it_cannot_prune(ratio):
+    with pytest.raises(ValueError, match="GlassesCNN can be pruned"):
+        compress.prune_channels(GlassesCNN(), ratio)
+    with pytest.raises(ValueError, match="TorchvisionNet"):
+        compress.prune_channels(make_model("shufflenet_v2_x0_5"), 0.5)

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from conftest import ROOT, write_meglass
 from data_load import DataError, Label, MeGlass
 from detector_architectures import load_detector
-from losses import distillation_loss
 from models import (
     ARCHITECTURES,
     GlassesCNN,
@@ -120,34 +119,6 @@ def test_classifier_probabilities(tmp_path):
 def test_loss_of_known_kinds_is_cross_entropy():
     logits, labels = torch.randn(20, 3), torch.randint(0, 3, (20,))
     assert glasses_loss(logits, labels).item() == pytest.approx(F.cross_entropy(logits, labels).item(), abs=1e-6)
-
-
-def test_loss_of_unknown_kind_is_minus_log_of_the_sum():
-    p = torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
-    loss = glasses_loss(p.log(), torch.tensor([Label.GLASSES, Label.GLASSES]))
-    assert loss.item() == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2, abs=1e-6)
-
-
-def test_smoothing_pulls_towards_a_coin():
-    logits = torch.tensor([0.5, 0.25, 0.25]).log()[None]
-    for label, hit in ((Label.NONE, 0.5), (Label.EYEGLASSES, 0.25)):
-        expected = -(0.9 * np.log(hit) + 0.1 * np.log(0.5))
-        assert glasses_loss(logits, torch.tensor([label]), 0.1).item() == pytest.approx(expected, abs=1e-6)
-
-
-def test_distillation_by_hand():
-    logits, teacher = (
-        torch.tensor([[1.0, 0.0, -1.0], [0.0, 2.0, 0.0]]),
-        torch.tensor([[3.0, 0.0, 0.0], [0.0, 9.0, 0.0]]),
-    )
-    labels = torch.tensor([Label.NONE, Label.NONE])  # the teacher is sure that the second label is wrong
-    soft, ours = (teacher / 3).softmax(1), (logits / 3).log_softmax(1)
-    distance = 9 * (soft * (soft.log() - ours)).sum(1).mean()
-    doubted = teacher.softmax(1)[1, 0] / 0.1
-    plain = -(logits.log_softmax(1)[:, 0] * torch.stack([torch.tensor(1.0), doubted])).mean()
-    assert distillation_loss(logits, labels, teacher) == pytest.approx((0.7 * distance + 0.3 * plain).item(), rel=1e-5)
-    both = distillation_loss(teacher, torch.tensor([Label.GLASSES, Label.GLASSES]), teacher, share=1.0)
-    assert both.item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -346,3 +317,28 @@ def test_wrong_data_is_one_line(arguments, message, tmp_path):
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_student_is_taught_in_bfloat16_pruned_and_taught_again(finished):
+    """The whole way by command: train.py --teacher, compress.py prune, train.py --init."""
+    meglass, _ = finished
+    taught, pruned = meglass.parent / "taught", meglass.parent / "pruned" / "checkpoint.pt"
+    teach = ("--epochs", "1", "--bfloat16", "--teacher", str(SHIPPED), str(SHIPPED))
+    done = run(command(meglass, taught, *teach, "--widths", "8", "8", "8", "16", "16", "8"))
+    assert done.returncode == 0, done.stderr
+    done = run(["compress.py", "prune", str(taught / "checkpoint.pt"), "--ratio", "0.5", "--out", str(pruned)])
+    assert done.returncode == 0, done.stderr
+    assert "widths 4 4 4 8 8 4" in done.stdout
+    smaller = meglass.parent / "smaller"
+    done = run(command(meglass, smaller, "--init", str(pruned), *teach, "--hints", "0"))
+    assert done.returncode == 0, done.stderr
+    network, header = load_weights(smaller / "glasses.safetensors")
+    assert network.widths == tuple(header["widths"]) == (4, 4, 4, 8, 8, 4)
+    assert run(command(meglass, smaller, "--resume", "--init", str(pruned), *teach)).stderr.count("hints differ") == 1
+
+
+def test_init_and_architecture_exclude_each_other(finished):
+    meglass, out = finished
+    done = run(command(meglass, out, "--init", "x.pt", "--architecture", "resnet18"))
+    assert done.returncode == 2
+    assert "leave --architecture" in done.stderr

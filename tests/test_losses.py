@@ -1,0 +1,79 @@
+"""The losses: against labels, against a teacher, and against its maps."""
+
+import numpy as np
+import pytest
+import torch
+
+from data_load import Label
+from losses import HINT_LAYERS, Distillation, believed, distillation_loss, glasses_loss, hint_loss
+from models import ARCHITECTURES, GlassesCNN, make_model
+
+
+def test_loss_of_unknown_kind_is_minus_log_of_the_sum():
+    p = torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
+    loss = glasses_loss(p.log(), torch.tensor([Label.GLASSES, Label.GLASSES]))
+    assert loss.item() == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2, abs=1e-6)
+
+
+def test_smoothing_pulls_towards_a_coin():
+    logits = torch.tensor([0.5, 0.25, 0.25]).log()[None]
+    for label, hit in ((Label.NONE, 0.5), (Label.EYEGLASSES, 0.25)):
+        expected = -(0.9 * np.log(hit) + 0.1 * np.log(0.5))
+        assert glasses_loss(logits, torch.tensor([label]), 0.1).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_distillation_by_hand():
+    logits, teacher = (
+        torch.tensor([[1.0, 0.0, -1.0], [0.0, 2.0, 0.0]]),
+        torch.tensor([[3.0, 0.0, 0.0], [0.0, 9.0, 0.0]]),
+    )
+    labels = torch.tensor([Label.NONE, Label.NONE])  # the teacher is sure that the second label is wrong
+    soft, ours = (teacher / 3).softmax(1), (logits / 3).log_softmax(1)
+    distance = 9 * (soft * (soft.log() - ours)).sum(1).mean()
+    doubted = teacher.softmax(1)[1, 0] / 0.1
+    plain = -(logits.log_softmax(1)[:, 0] * torch.stack([torch.tensor(1.0), doubted])).mean()
+    assert distillation_loss(logits, labels, teacher) == pytest.approx((0.7 * distance + 0.3 * plain).item(), rel=1e-5)
+    both = distillation_loss(teacher, torch.tensor([Label.GLASSES, Label.GLASSES]), teacher, share=1.0)
+    assert both.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_label_counts_unless_the_teacher_rules_it_out():
+    teacher = torch.tensor([[0.5, 0.3, 0.2], [0.98, 0.015, 0.005], [0.98, 0.015, 0.005]]).log()
+    labels = torch.tensor([Label.SUNGLASSES, Label.GLASSES, Label.SUNGLASSES])
+    assert believed(teacher, labels).tolist() == pytest.approx([1, 0.2, 0.05])
+
+
+def test_hints_compare_where_maps_are_active():
+    left, right = torch.zeros(2, 1, 4, 6), torch.zeros(2, 5, 4, 6)
+    left[..., :3], right[..., 3:] = 1, -7
+    assert hint_loss(left, left * 9).item() == pytest.approx(0, abs=1e-6), "strength and channels do not matter"
+    assert hint_loss(left, right).item() == pytest.approx(2, abs=1e-6)
+    larger = torch.zeros(2, 8, 8, 12)
+    larger[..., :6] = 1
+    assert hint_loss(left, larger).item() < 0.1
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_hints_come_from_maps_of_an_eighth_of_the_size(architecture):
+    model, seen = make_model(architecture), []
+    model.get_submodule(HINT_LAYERS[architecture]).register_forward_hook(lambda *call: seen.append(call[2].shape))
+    model.eval()(torch.rand(1, 3, 64, 96))
+    assert seen[0][2] in (7, 8)
+    assert seen[0][3] in (11, 12)
+
+
+def test_distillation_moves_the_student_alone_and_asks_every_teacher():
+    torch.manual_seed(0)
+    student, teachers = GlassesCNN((8,) * 6, dropout=0), [GlassesCNN(), make_model("resnet18")]
+    faces, labels = torch.rand(4, 3, 64, 96), torch.tensor([0, 1, 2, 3])
+    loss = Distillation(student, teachers, hints=2.0)
+    given = loss(faces, student(faces), labels)
+    given.backward()
+    assert all(p.grad is not None for p in student.parameters())
+    assert all(p.grad is None for teacher in teachers for p in teacher.parameters())
+    assert not any(module.training for teacher in teachers for module in teacher.modules())
+    with torch.no_grad():
+        logits = torch.stack([teacher(faces) for teacher in teachers]).mean(0)
+        soft = distillation_loss(student(faces), labels, logits)
+        maps = [hint_loss(loss.maps[student], loss.maps[teacher]) for teacher in teachers]
+    assert given.item() == pytest.approx((soft + 2 * torch.stack(maps).mean()).item(), rel=1e-4)
