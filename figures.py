@@ -31,6 +31,17 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
     return figure, figure.subplots(rows, columns, squeeze=False, **options).ravel()
 
 
+def _decades(axis, which: str = "x") -> None:
+    """A logarithmic axis with ticks at 1, 2, 5, 10, ..."""
+    from matplotlib.ticker import LogLocator
+
+    getattr(axis, f"set_{which}scale")("log")
+    named = getattr(axis, f"{which}axis")
+    named.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    named.set_major_formatter("{x:g}")
+    named.minorticks_off()
+
+
 def _percent(axis, which: str = "y") -> None:
     from matplotlib.ticker import PercentFormatter
 
@@ -347,19 +358,16 @@ def plot_times(table: "pd.DataFrame", group: str) -> "Figure":
 
     table: `group`, batch, and the seconds a call median, p5 and p95.
     """
-    from matplotlib.ticker import LogLocator
-
     figure, (axis,) = _figure(7, 3.2)
     for colour, (name, part) in zip(CYCLE, table.groupby(group, sort=False), strict=False):
         face = 1000 / part["batch"]
         axis.plot(part["batch"], part["median"] * face, "o-", color=colour, label=name)
         axis.fill_between(part["batch"], part["p5"] * face, part["p95"] * face, color=colour, alpha=0.2, linewidth=0)
-    axis.set(xscale="log", yscale="log", xlabel="faces a call (batch size)", ylabel="time a face (ms)")
+    axis.set(xscale="log", xlabel="faces a call (batch size)", ylabel="time a face (ms)")
+    _decades(axis, "y")
     axis.set_xticks(
         sorted(table["batch"].unique()), [str(size) for size in sorted(table["batch"].unique())], minor=False
     )
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
@@ -398,9 +406,9 @@ def plot_latency(table: "pd.DataFrame") -> "Figure":
             median, p95 = of_runtime["median_ms"] / batch, of_runtime["p95_ms"] / batch
             y = np.arange(len(networks)) + (number - (len(runtimes) - 1) / 2) * height
             axis.barh(y, median, height, color=colour, label=runtime, xerr=[0 * p95, (p95 - median).clip(lower=0)])
-        axis.set(xscale="log", xlabel="time a face (ms, median and 95th percentile)")
+        axis.set(xlabel="time a face (ms, median and 95th percentile)")
+        _decades(axis)
         axis.set_title("one face a call" if batch == 1 else f"{batch} faces a call")
-        axis.xaxis.set_major_formatter("{x:g}")
         axis.grid(alpha=0.3, axis="x")
         axis.set_yticks(range(len(networks)), networks)
     axes[0].invert_yaxis()
@@ -434,8 +442,8 @@ def plot_pareto(accuracy: "pd.DataFrame", latency: "pd.DataFrame") -> "Figure":
         ordered = table.dropna(subset=[column]).sort_values([column, "error"])
         front = ordered[ordered["error"] < ordered["error"].cummin().shift(fill_value=np.inf)]
         axis.step(front[column] / scale, front["error"], where="post", color="grey", linewidth=1, zorder=0)
-        axis.set(xscale="log", xlabel=label)
-        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set(xlabel=label)
+        _decades(axis)
         axis.grid(alpha=0.3)
         _percent(axis)
     axes[0].set_ylabel("wrong answers, all validation faces")

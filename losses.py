@@ -5,6 +5,7 @@ distillation = Distillation(student, [teacher])     # listens to one map of each
 loss = distillation(faces, student(faces), labels)
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -87,9 +88,10 @@ class Distillation:
     """
 
     def __init__(self, student: nn.Module, teachers: Sequence[nn.Module], hints: float = 1.0, smoothing: float = 0.0):
-        self.teachers, self.hints, self.smoothing = [teacher.eval() for teacher in teachers], hints, smoothing
+        self.teachers = [copy.deepcopy(teacher).eval() for teacher in teachers]  # the originals get no hooks
+        self.hints, self.smoothing = hints, smoothing
         self.maps: dict[nn.Module, Tensor] = {}
-        for network in (student, *teachers) if hints else ():
+        for network in (student, *self.teachers) if hints else ():
             layer = network.get_submodule(HINT_LAYERS[architecture_of(network)])
             layer.register_forward_hook(lambda _, inputs, output, key=network: self.maps.update({key: output}))
         self.student = student

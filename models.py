@@ -256,7 +256,7 @@ def load_classifier(model: str | os.PathLike = "glasses", device: str = "auto") 
     """
     path = Path(model) if Path(model).suffix == ".safetensors" else WEIGHTS / f"{model}.safetensors"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in WEIGHTS.glob("glasses*.safetensors"))) or "none"
-        raise FileNotFoundError(f"no weights at {path}: give a .safetensors file or one of: {known}")
+        names = sorted((file.stem for file in WEIGHTS.glob("*.onnx")), key=lambda name: (name != "glasses", name))
+        raise FileNotFoundError(f"no weights at {path}: give a .safetensors file or one of: {', '.join(names)}")
     network, header = load_weights(path)
     return Classifier(network, header.get("temperature", 1.0), header.get("threshold", 0.5), pick_device(device))

@@ -258,7 +258,27 @@ TABLE = pd.DataFrame({"damage": ["blur"] * 2, "level": [0, 5], "net": [1.0, 0.8]
 TIMES = pd.DataFrame(
     {"what": ["cpu"] * 2, "batch": [1, 8], "median": [1e-3, 4e-3], "p5": [9e-4, 3e-3], "p95": [2e-3, 6e-3]}
 )
+LATENCY = pd.DataFrame(
+    [
+        (network, runtime, "cpu", 1, batch, milliseconds * batch, milliseconds * batch * 1.1)
+        for network, milliseconds in (("large", 2.0), ("small", 0.2))
+        for runtime in ("torch", "ONNX Runtime", "ONNX Runtime, INT8")
+        for batch in (1, 64)
+    ],
+    columns=["network", "runtime", "device", "threads", "batch", "median_ms", "p95_ms"],
+)
+ACCURACY = pd.DataFrame(
+    [
+        ("teacher", "large", "float32", 10_000_000, 0.998, 0.996, 0.999),
+        ("student", "small", "float32", 90_000, 0.996, 0.994, 0.998),
+        ("beaten", "small", "float32", 100_000, 0.990, 0.985, 0.995),
+        ("never timed", "other", "int8", 95_000, 0.997, 0.995, 0.999),
+    ],
+    columns=["network", "shape", "arithmetic", "bytes", "accuracy", "low", "high"],
+)
 DRAWN = {
+    "latency": lambda: figures.plot_latency(LATENCY),
+    "pareto": lambda: figures.plot_pareto(ACCURACY, LATENCY),
     "counts": lambda: figures.plot_counts({"a": pd.DataFrame({"kind": ["none", "glasses"]})}),
     "bars": lambda: figures.plot_bars({"a": 1.0, "b": 20.0}, "faces a second", log=True),
     "curves": lambda: figures.plot_curves(HISTORY, 3),
@@ -303,3 +323,12 @@ def test_figures_show_the_numbers():
     at = np.argmin(np.abs(accuracy.get_xdata() - 0.5))
     assert accuracy.get_ydata()[at] == pytest.approx(3 / 5)
     assert (precision.get_ydata()[at], recall.get_ydata()[at]) == pytest.approx((2 / 3, 2 / 3))
+
+
+def test_the_front_joins_the_networks_that_none_beats():
+    by_bytes, by_time = figures.plot_pareto(ACCURACY, LATENCY).axes
+    (front,) = (line for line in by_bytes.lines if line.get_drawstyle() == "steps-post")
+    assert list(front.get_xdata()) == [90, 95, 10_000]
+    assert list(front.get_ydata()) == pytest.approx([0.004, 0.003, 0.002])
+    (front,) = (line for line in by_time.lines if line.get_drawstyle() == "steps-post")
+    assert list(front.get_xdata()) == [0.2, 2.0], "the one that was never timed is left out"

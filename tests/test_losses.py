@@ -71,9 +71,9 @@ def test_distillation_moves_the_student_alone_and_asks_every_teacher():
     given.backward()
     assert all(p.grad is not None for p in student.parameters())
     assert all(p.grad is None for teacher in teachers for p in teacher.parameters())
-    assert not any(module.training for teacher in teachers for module in teacher.modules())
+    assert not any(module.training for teacher in loss.teachers for module in teacher.modules())
     with torch.no_grad():
-        logits = torch.stack([teacher(faces) for teacher in teachers]).mean(0)
+        logits = torch.stack([teacher(faces) for teacher in loss.teachers]).mean(0)
         soft = distillation_loss(student(faces), labels, logits)
-        maps = [hint_loss(loss.maps[student], loss.maps[teacher]) for teacher in teachers]
+        maps = [hint_loss(loss.maps[student], loss.maps[teacher]) for teacher in loss.teachers]
     assert given.item() == pytest.approx((soft + 2 * torch.stack(maps).mean()).item(), rel=1e-4)
