@@ -1,4 +1,4 @@
-# make run        executes the notebooks 1 to 4, draws the report and prints the evaluation; makes its environment first
+# make run        executes the notebooks in order, draws the report and prints the evaluation; makes its environment first
 # make test       the tests
 # make solutions  executes the solutions to the exercises       make notebooks  runs all in place, as they are committed
 # make lint  make format                                        make bench      the timings

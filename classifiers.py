@@ -31,11 +31,13 @@ class OnnxClassifier:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
         try:
+            # Weights that are only stored in 8 bits: to float once, not at each call.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             metadata = session.get_modelmeta().custom_metadata_map
             header = {key: json.loads(metadata[key]) for key in ("threshold", "kinds", "crop")}
-            if metadata.get("arithmetic") != '"int8"':  # only stored in 8 bits: to float once, not at each call
-                options.add_session_config_entry("session.disable_quant_qdq", "1")
+            if metadata.get("arithmetic") == '"int8"':
+                options.add_session_config_entry("session.disable_quant_qdq", "0")
                 session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a class of its own for each way to fail
             reason = " ".join(str(error).split())[:160]

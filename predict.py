@@ -162,7 +162,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a photo, or a folder of photos")
     parser.add_argument("--detector", default="auto", choices=DETECTORS, help="how to find the face (default: auto)")
-    parser.add_argument("--model", default="glasses", help="a name in weights/, a .safetensors or an .onnx file")
+    parser.add_argument("--model", default="glasses", help="glasses, accurate, or a .safetensors or .onnx file")
     parser.add_argument("--threshold", type=float, help="probability from which to say glasses (default: the model's)")
     parser.add_argument("--format", default="text", choices=FORMATS, help="default: text")
     parser.add_argument("--output", metavar="FILE", help="write the answers there instead of to stdout")

@@ -286,6 +286,12 @@ def test_fine_tuning_starts_from_the_weights_of_another_run(finished):
     first, second = weights(out), weights(tuned)
     for name in ("classifier.weight", "classifier.weight.scale", "classifier.bias"):  # batch statistics move on
         assert np.abs(first[name].astype(float) - second[name].astype(float)).max() <= 1, name
+    kept = meglass.parent / "kept"  # all of the first weights, whatever was learned after them
+    done = run(command(meglass, kept, "--init", str(out / "checkpoint.pt"), "--lr", "0.1", "--keep", "1"))
+    assert done.returncode == 0, done.stderr
+    assert "last epoch; wrote" in done.stdout
+    first, second = weights(out), weights(kept)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
     done = run(command(meglass, tuned, "--init", str(out / "log.csv")))
     assert done.returncode == 1
     assert "is no checkpoint of train.py" in done.stderr
