@@ -32,13 +32,15 @@ def crops_of(*photos) -> np.ndarray:
     return np.concatenate([np.stack(real), noise, np.zeros_like(noise[:1])])
 
 
-def test_shipped_network_is_that_of_the_shipped_weights(hopper, astronaut):
-    torch_classifier, classifier = load_classifier("glasses", "cpu"), open_classifier("glasses")
+@pytest.mark.parametrize(("name", "most"), [("glasses", 100_000), ("accurate", 3_000_000)])
+def test_shipped_network_is_that_of_the_shipped_weights(name, most, hopper, astronaut):
+    torch_classifier, classifier = load_classifier(name, "cpu"), open_classifier(name)
     assert isinstance(classifier, OnnxClassifier)
     crops = crops_of(hopper, astronaut)
     np.testing.assert_allclose(classifier(crops), torch_classifier(crops), atol=1e-5)
     assert (classifier.threshold, classifier.crop) == (torch_classifier.threshold, torch_classifier.crop)
-    assert SHIPPED.stat().st_size <= 100_000
+    assert [probability[0] < 0.5 for probability in classifier(crops[:2])] == [True, False]
+    assert all((WEIGHTS / f"{name}.{suffix}").stat().st_size <= most for suffix in ("onnx", "safetensors"))
 
 
 @pytest.mark.parametrize(
