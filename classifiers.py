@@ -27,18 +27,19 @@ class OnnxClassifier:
     def __init__(self, path: str | os.PathLike, threads: int = 1):
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4
+        def open_session(disable_qdq: str):
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+            options.log_severity_level = 4
+            options.add_session_config_entry("session.disable_quant_qdq", disable_qdq)
+            return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
         try:
-            # Weights that are only stored in 8 bits: to float once, not at each call.
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            session = open_session("1")  # weights that are only stored in 8 bits: to float once, not at each call
             metadata = session.get_modelmeta().custom_metadata_map
             header = {key: json.loads(metadata[key]) for key in ("threshold", "kinds", "crop")}
             if metadata.get("arithmetic") == '"int8"':
-                options.add_session_config_entry("session.disable_quant_qdq", "0")
-                session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+                session = open_session("0")
         except Exception as error:  # onnxruntime raises a class of its own for each way to fail
             reason = " ".join(str(error).split())[:160]
             raise ValueError(f"{path} does not hold a network of this project: {reason}") from error

@@ -25,7 +25,6 @@ from data_load import DataError, FaceDataset, Label
 from detector_architectures import DETECTORS
 from figures import show_images
 from pipeline import KINDS, GlassesPipeline, PhotoError, align_face, find_faces, read_image
-from timing import measure  # noqa: F401 for the notebooks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,6 +1,6 @@
 """What do a few hundred faces teach?  5-fold cross-validation by identity on MeGlass, large networks and small.
 
-    python benchmarks/cross_validation.py [--data meglass=PATH] [--faces 600 1800] [--folds 5] [--epochs 20]
+    python benchmarks/cross_validation.py [--data meglass=PATH] [--faces 600 1800] [--folds 5] [--epochs 20 10]
                                           [--corrections FILE] [--bfloat16] [--out runs/cross_validation]
 
 Prints a Markdown table of E[F1] and Var[F1] over the folds and writes benchmarks/results/cross_validation.csv, a row a
@@ -50,19 +50,21 @@ def main() -> int:
     parser.add_argument("--data", default="meglass", metavar="SOURCE=PATH")
     parser.add_argument("--faces", type=int, nargs="+", default=[600, 1800])
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, nargs="+", default=[20, 10], help="for each number of faces")
     parser.add_argument("--corrections", type=Path)
     parser.add_argument("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     parser.add_argument("--out", type=Path, default=Path("runs/cross_validation"))
     options = parser.parse_args()
+    if len(options.epochs) != len(options.faces):
+        parser.error("--epochs takes a number for each of --faces")
     ((source, path),) = named_paths([options.data]).items()
     dataset = SOURCES[source](find_dataset(source, path or None))
     if options.corrections:
         dataset = dataset.relabel(read_corrections(options.corrections).get(source, {}))
     crops = CachedFaces(dataset, load_detector("auto"), options.cache)
     rows = []
-    for count in options.faces:
+    for count, epochs in zip(options.faces, options.epochs, strict=True):
         for fold, parts in enumerate(k_folds(balanced_part(dataset, count), options.folds), start=1):
             train, held = ({source: crops.of(part)} for part in parts)
             teacher = None
@@ -70,8 +72,8 @@ def main() -> int:
                 trainer = Trainer(
                     train,
                     held,
-                    options.out / f"{name.replace(',', '').replace(' ', '_')}-{count}-{options.epochs}-{fold}",
-                    epochs=options.epochs,
+                    options.out / f"{name.replace(',', '').replace(' ', '_')}-{count}-{epochs}-{fold}",
+                    epochs=epochs,
                     batch=32,
                     lr=lr,
                     workers=1,

@@ -31,13 +31,20 @@ else:
     torch.set_num_threads(threads)
     classifier = load_classifier(file, device)
 
+
+def peak_memory() -> int:
+    """Bytes that this process held at most. (Linux counts in ru_maxrss what its parent held when it started it.)"""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 rows = []
 for batch in map(int, sys.argv[4:]):
     crops = np.random.default_rng(0).integers(0, 256, (batch, *classifier.crop[1::-1], 3), dtype=np.uint8)
     repeats = int(np.clip(1.5 / measure(lambda crops=crops: classifier(crops), 3, 3)["median"], 15, 500))
     times = measure(lambda crops=crops: classifier(crops), repeats, repeats // 10)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    if device.startswith("cuda"):
-        peak = torch.cuda.max_memory_allocated()
+    peak = torch.cuda.max_memory_allocated() if device.startswith("cuda") else peak_memory()
     rows.append({"batch": batch, "median_ms": 1000 * times["median"], "p95_ms": 1000 * times["p95"], "peak": peak})
 print(json.dumps(rows))

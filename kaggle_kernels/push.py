@@ -22,7 +22,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "kaggle"
-FOLDERS = ("detector_architectures", "weights", "data/sample")  # go into the data set with the root's modules
+FOLDERS = (
+    "detector_architectures",
+    "weights",
+    "data/sample",
+    "benchmarks/results",
+)  # go into the data set with the root's modules
 OWNER = "OWNER"  # stands in the committed metadata for the user's name
 POLL, LIMIT = 10, 3600  # seconds between two looks at what Kaggle is doing, and after which to give up
 

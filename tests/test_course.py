@@ -133,7 +133,7 @@ def test_a_student_follows_its_teacher(faces, tmp_path):
             return torch.tensor([[0.0, 0.0, 12.0]]).expand(len(images), 3)
 
     options = {"epochs": 8, "batch": 12, "workers": 0}
-    student = fit_network({"m": cached}, {"m": cached}, tmp_path, teacher=Sure(), **options)
+    student = fit_network({"m": cached}, {"m": cached}, tmp_path, teachers=[Sure()], hints=0, **options)
     assert (predict_logits(student, cached, "cpu").argmax(1) == 2).float().mean() > 0.9
 
 

@@ -20,9 +20,9 @@ SOURCES = {
 }
 
 
-@pytest.fixture(scope="module")
-def pipeline():
-    return GlassesPipeline()
+@pytest.fixture(scope="module", params=["glasses", "accurate"])
+def pipeline(request):
+    return GlassesPipeline(model=request.param)
 
 
 @pytest.mark.parametrize("source", SOURCES)
