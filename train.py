@@ -16,6 +16,7 @@ there are none, one face in five) validates. Sources given with --validate are n
 """
 
 import argparse
+import copy
 import csv
 import hashlib
 import itertools
@@ -242,7 +243,7 @@ class Trainer:
         torch.manual_seed(seed)
         network = make_model(architecture, crop, widths) if network is None else network
         self.model = network.to(device, memory_format=torch.channels_last)  # 1.5 times faster, also on a CPU
-        self.keep, self.first = keep, {key: value.cpu().clone() for key, value in network.state_dict().items()}
+        self.keep, self.first = keep, copy.deepcopy(network.state_dict()) if keep else {}
         self.run |= {"strength": strength, "bfloat16": bfloat16, "teachers": len(teachers), "hints": hints}
         self.run |= {"architecture": architecture_of(network), "widths": getattr(network, "widths", None)}
         self.run["labels"] = hashlib.sha256(labels).hexdigest()

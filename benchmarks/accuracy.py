@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
-from networks import RECIPES, Recipe, shape_of
+from networks import RECIPES, Recipe, folder_of, shape_of
 from report import RESULTS, header, write_table
 
 from classifiers import OnnxClassifier
@@ -29,11 +29,6 @@ from figures import plot_pareto
 from models import load_classifier, load_weights
 from pipeline import WEIGHTS
 from train import Trainer, load_sources, named_paths, read_corrections, read_network
-
-
-def folder_of(name: str, out: Path) -> Path:
-    """Where the row `name` keeps its run."""
-    return out / name.replace(",", "").replace(" ", "_")
 
 
 def train_network(name: str, recipe: Recipe, parts: list[dict[str, CachedFaces]], out: Path, bfloat16: bool) -> Path:
@@ -102,10 +97,11 @@ def main() -> int:
         file = train_network(name, RECIPES[name], parts, options.out, options.bfloat16)
         classifier = load_classifier(file, "cpu")
         note(name, file, classifier, classifier.model, epochs=RECIPES[name].epochs)
+    calibration = calibration_crops("sample")
     for file in sorted(WEIGHTS.glob("*.onnx")):
         classifier = load_classifier(file.stem, "cpu")
         note(f"weights/{file.stem}", file, OnnxClassifier(file), classifier.model)
-        quantized = quantize_onnx(classifier, options.out / f"{file.stem}_int8.onnx", calibration_crops("sample"))
+        quantized = quantize_onnx(classifier, options.out / f"{file.stem}_int8.onnx", calibration)
         note(f"weights/{file.stem}, INT8", quantized, OnnxClassifier(quantized), classifier.model, "int8")
 
     table = pd.DataFrame(rows)

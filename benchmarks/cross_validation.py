@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
+from networks import folder_of
 from report import RESULTS, header, write_table
 from sklearn.metrics import f1_score
 
@@ -72,7 +73,7 @@ def main() -> int:
                 trainer = Trainer(
                     train,
                     held,
-                    options.out / f"{name.replace(',', '').replace(' ', '_')}-{count}-{epochs}-{fold}",
+                    folder_of(f"{name}-{count}-{epochs}-{fold}", options.out),
                     epochs=epochs,
                     batch=32,
                     lr=lr,

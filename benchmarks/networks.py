@@ -1,6 +1,7 @@
 """Which networks are compared, and how is each trained?  Read by accuracy.py and latency.py; no command."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 WIDE = (64, 96, 96, 192, 192, 64)
 HALF = (12, 16, 16, 32, 32, 16)
@@ -48,6 +49,11 @@ SHAPES = {
     "GlassesCNN": ("GlassesCNN", None),
     "GlassesCNN, half": ("GlassesCNN", HALF),
 }
+
+
+def folder_of(name: str, out: Path) -> Path:
+    """Where the row `name` keeps its run."""
+    return out / name.replace(",", "").replace(" ", "_")
 
 
 def shape_of(model) -> str:

@@ -17,9 +17,9 @@ from pipeline import WEIGHTS
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import report
-from accuracy import folder_of, measure_network
+from accuracy import measure_network
 from cross_validation import balanced_part
-from networks import RECIPES, SHAPES, shape_of
+from networks import RECIPES, SHAPES, folder_of, shape_of
 
 
 def test_header_names_the_command_without_this_machine_s_paths(monkeypatch, tmp_path):
