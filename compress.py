@@ -34,11 +34,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data_load import CachedFaces, DataError
+from data_load import load_sources, named_paths
 from detector_architectures import load_detector
-from models import Classifier, GlassesCNN, load_classifier
-from pipeline import KINDS, Crop
-from train import load_sources, named_paths, read_network, save_network
+from face_cache import CachedFaces
+from find_data import DataError
+from glasses.crops import KINDS, Crop
+from models import Classifier, GlassesCNN, load_classifier, read_network, save_network
 
 if TYPE_CHECKING:
     import onnx

@@ -11,16 +11,11 @@ python data_load.py celeba-eyeglasses --data PATH --out DIR [--size 120]
 
 import argparse
 import copy
+import csv
 import hashlib
-import inspect
-import json
 import os
-import shutil
 import sys
-import tempfile
 import warnings
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,22 +28,26 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-import detector_architectures
-from pipeline import CROP, IMAGE_SUFFIXES, WEIGHTS, Crop, PhotoError, align_face, find_faces, read_image
+from find_data import KNOWN, DataError, find_dataset
+from glasses.files import whole_file
+from glasses.photos import IMAGE_SUFFIXES, PhotoError, read_image
+
+CORRECTIONS = Path(__file__).with_name("weights") / "label_corrections.csv"  # of the public data sets
+VALIDATION_SHARE = 0.2
+SPLIT_SEED = 0  # of the data, not of the training: every model is validated on the same faces
 
 
 class Label(IntEnum):
-    """What is in front of the eyes. GLASSES: eyewear whose kind nobody noted down."""
+    """What is in front of the eyes. UNKNOWN_KIND: glasses, but nobody noted down which kind."""
 
     NONE = 0
     EYEGLASSES = 1
     SUNGLASSES = 2
-    GLASSES = 3
+    UNKNOWN_KIND = 3
 
 
 class Sample(NamedTuple):
@@ -57,10 +56,6 @@ class Sample(NamedTuple):
     image: Tensor
     label: int
     identity: str
-
-
-class DataError(Exception):
-    """A data set cannot be used as it is; the message is one line that names the file and the mend."""
 
 
 # ---------------------------------------------------------------------------------------------- sources
@@ -193,7 +188,7 @@ class KaggleGlasses(FaceDataset):
         suffix = next((s for s in (".png", ".jpg") if any(folder.glob(f"face-*{s}"))), ".png")
         for row in table.itertuples(index=False):
             label, kind = _label(row), kinds.get(row.id, Label.NONE)
-            if label == Label.GLASSES and kind != Label.NONE:
+            if label == Label.UNKNOWN_KIND and kind != Label.NONE:
                 label = kind
             yield folder / f"face-{row.id}{suffix}", label, ""
 
@@ -225,7 +220,7 @@ class MeGlass(FaceDataset):
                 if not name:
                     raise DataError(f'{self.source}: {meta} line {number} is not "file 0|1": {line!r}')
                 # Faces of CelebA that `celeba-eyeglasses` wrote may wear sunglasses.
-                known = {"0": Label.NONE, "1": Label.GLASSES if name.startswith("celeba@") else Label.EYEGLASSES}
+                known = {"0": Label.NONE, "1": Label.UNKNOWN_KIND if name.startswith("celeba@") else Label.EYEGLASSES}
                 yield folder / name, known.get(label, label), name.rpartition("@")[0]
 
 
@@ -278,9 +273,9 @@ class CelebA(FaceDataset):
             table = _read_csv(self.root / "eyewear_kind.csv", ("image_id", "kind"), self.source)
             kinds = dict(zip(table["image_id"], table["kind"], strict=True))
         for name, value in attribute:
-            label = {"1": _KINDS.get(kinds.get(name), Label.GLASSES), "-1": Label.NONE}.get(value, value)
+            label = {"1": _KINDS.get(kinds.get(name), Label.UNKNOWN_KIND), "-1": Label.NONE}.get(value, value)
             if value == "1" and label == Label.NONE:
-                label = Label.GLASSES  # the two lists disagree: the official one decides
+                label = Label.UNKNOWN_KIND  # the two lists disagree: the official one decides
             yield self.root / "img_align_celeba" / name, label, identity.get(name, "")
 
 
@@ -324,7 +319,7 @@ class FolderPerClass(FaceDataset):
         Label.NONE: ("without_glasses", "no_glasses", "none", "0"),
         Label.EYEGLASSES: ("eyeglasses",),
         Label.SUNGLASSES: ("sunglasses",),
-        Label.GLASSES: ("with_glasses", "glasses", "1"),
+        Label.UNKNOWN_KIND: ("with_glasses", "glasses", "1"),
     }
 
     def _rows(self):
@@ -355,7 +350,7 @@ def known_corrections(dataset: FaceDataset) -> dict[str, int]:
     if path.is_file():
         table = _read_csv(path, ("file", "kind"), dataset.source)
     else:
-        path = WEIGHTS / "label_corrections.csv"
+        path = CORRECTIONS
         table = _read_csv(path, ("source", "file", "kind"), dataset.source)
         table = table[table["source"] == dataset.source]
     return {row.file: int(_KINDS[row.kind]) for row in table.itertuples(index=False)}
@@ -365,7 +360,7 @@ _KINDS = {
     "none": Label.NONE,
     "eyeglasses": Label.EYEGLASSES,
     "sunglasses": Label.SUNGLASSES,
-    "glasses": Label.GLASSES,
+    "glasses": Label.UNKNOWN_KIND,
 }
 
 
@@ -374,7 +369,9 @@ def _label(row) -> object:
     kind, glasses = getattr(row, "kind", ""), getattr(row, "glasses", "")
     if kind:
         return _KINDS.get(kind, kind)
-    return {"0": Label.NONE, "1": Label.GLASSES, "0.0": Label.NONE, "1.0": Label.GLASSES}.get(glasses, glasses)
+    return {"0": Label.NONE, "1": Label.UNKNOWN_KIND, "0.0": Label.NONE, "1.0": Label.UNKNOWN_KIND}.get(
+        glasses, glasses
+    )
 
 
 def _first_file(root: Path, names: Sequence[str], source: str) -> Path:
@@ -401,181 +398,6 @@ def _read_csv(path: Path, needed: Sequence[str], source: str, columns: Sequence[
 def _read_pairs(path: Path) -> dict[str, str]:
     """A file of lines "key value"."""
     return dict(line.split()[:2] for line in path.read_text().splitlines() if len(line.split()) >= 2)
-
-
-# ------------------------------------------------------------------------------------ finding a data set
-
-DATASETS_DIR = Path(__file__).with_name("datasets")  # where downloads go; git-ignored
-if not os.access(DATASETS_DIR.parent, os.W_OK):  # Kaggle mounts the modules read-only
-    DATASETS_DIR = Path("datasets")
-EMBEDDED_DIR = Path(__file__).with_name("data")  # what the project ships: the synthetic faces
-
-
-class _Known(NamedTuple):
-    """A public data set: its class, a file that shows it is there, folder names, how to get it."""
-
-    cls: type[FaceDataset]
-    markers: tuple[str, ...]
-    folders: tuple[str, ...]
-    kaggle: str | None
-    get_it: str
-
-
-KNOWN = {
-    "kaggle": _Known(
-        KaggleGlasses,
-        ("train.csv",),
-        ("glasses-or-no-glasses", "kaggle"),
-        "jeffheaton/glasses-or-no-glasses",
-        "set Kaggle credentials, or download kaggle.com/datasets/jeffheaton/glasses-or-no-glasses",
-    ),
-    "sample": _Known(
-        SampleFaces,
-        ("train.csv", "kinds.csv"),
-        ("sample",),
-        None,
-        "make it with python make_sample.py",
-    ),
-    "meglass": _Known(
-        MeGlass,
-        ("MeGlass_120x120",),
-        ("meglass", "MeGlass"),
-        None,
-        "follow github.com/cleardusk/MeGlass to MeGlass_120x120.zip and meta.txt",
-    ),
-    "celeba": _Known(
-        CelebA,
-        ("list_attr_celeba.txt",),
-        ("celeba", "CelebA"),
-        None,
-        "follow mmlab.ie.cuhk.edu.hk/projects/CelebA.html to img_align_celeba.zip and the lists",
-    ),
-    "lfw": _Known(
-        LFW,
-        ("lfw-deepfunneled",),
-        ("lfw", "lfw-dataset"),
-        None,
-        "get lfw-deepfunneled.tgz and a lfw_glasses.csv (file, glasses) beside it",
-    ),
-    "ffhq": _Known(
-        LabelsCSV,
-        ("labels.csv",),
-        ("ffhq",),
-        None,
-        "put faces and a labels.csv (file, glasses) into one folder",
-    ),
-}
-
-
-def find_dataset(
-    name: str, path: str | os.PathLike | None = None, download: bool = True, fallback: str | None = None
-) -> Path:
-    """The folder of the data set `name`, one of `KNOWN`: the first of these places that holds it.
-
-    1. `path`; 2. the folders in the environment variable GLASSES_DATA (os.pathsep between them), themselves
-    or a subfolder; 3. Kaggle's mounts, old and new; 4. `datasets/`, where a download puts it; 5. a download with
-    the `kaggle` package, where there are credentials and `download` is true. Where no place has it and a
-    `fallback` is named, such as the embedded "sample", it is that one, and a printed line says so.
-
-    Raises DataError, saying how to get it, where no place has it.
-    """
-    if name not in KNOWN:
-        raise DataError(f"unknown data set {name!r}: choose from {', '.join(KNOWN)}")
-    known = KNOWN[name]
-    if path is not None:
-        if found := _holds(Path(path), known):
-            return found
-        raise DataError(f"{name}: {path} has no {known.markers[0]}; {known.get_it}")
-    for root in _places():
-        if found := _holds(root, known):
-            return found
-    if download and known.kaggle and (source := kaggle_credentials()):
-        print(f"{name}: downloading {known.kaggle} with the Kaggle credentials of {source}", file=sys.stderr)
-        return download_kaggle(known.kaggle, DATASETS_DIR / known.folders[0], known.markers)
-    if fallback:
-        found = find_dataset(fallback, download=download)
-        print(f"{name}: not found; using the embedded {fallback} faces instead. To use it: {known.get_it}")
-        return found
-    raise DataError(f"{name}: not found; {known.get_it}, and set GLASSES_DATA to the folder that holds it")
-
-
-def _places() -> list[Path]:
-    """Folders that may hold data sets, best first."""
-    named = [Path(p) for p in os.environ.get("GLASSES_DATA", "").split(os.pathsep) if p]
-    mounts = Path(os.environ.get("KAGGLE_ROOT", "/kaggle")) / "input"
-    owners = sorted((mounts / "datasets").glob("*")) if (mounts / "datasets").is_dir() else []
-    return [*named, mounts, *owners, DATASETS_DIR, EMBEDDED_DIR]
-
-
-def _holds(root: Path, known: _Known) -> Path | None:
-    """`root` or the subfolder of it that is the data set `known`."""
-    for folder in (*(root / name for name in known.folders), root):
-        inner = [folder, *(folder / name for name in known.folders)]  # some archives hold one folder
-        for place in inner:
-            if all((place / marker).exists() for marker in known.markers):
-                return place
-    return None
-
-
-def kaggle_credentials() -> str | None:
-    """Where the Kaggle credentials come from, or None. Looks only; the `kaggle` package is not imported."""
-    if os.environ.get("KAGGLE_API_TOKEN"):
-        return "KAGGLE_API_TOKEN"
-    if os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY"):
-        return "KAGGLE_USERNAME and KAGGLE_KEY"
-    folders = [Path.home() / ".kaggle", Path.home() / ".config" / "kaggle"]
-    if "KAGGLE_CONFIG_DIR" in os.environ:
-        folders = [Path(os.environ["KAGGLE_CONFIG_DIR"])]
-    files = [folder / name for folder in folders for name in ("access_token", "kaggle.json")]
-    return next((str(file) for file in files if file.is_file()), None)
-
-
-def download_kaggle(slug: str, folder: Path, markers: Sequence[str]) -> Path:
-    """Download the Kaggle data set `slug` ("owner/name") and unpack it as `folder`.
-
-    Shows progress, resumes a download that was cut off, checks the archive, and moves the unpacked files
-    into place only when they are whole. Raises DataError with one line for anything that goes wrong.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    archive = folder.parent / f"{slug.split('/')[1]}.zip"
-    try:
-        if not archive.is_file() or not zipfile.is_zipfile(archive):
-            import kaggle  # authenticates when it is imported, so only here
-
-            kaggle.api.dataset_download_files(slug, path=str(folder.parent), quiet=False, unzip=False)
-    except SystemExit as error:  # the package exits where the credentials are refused
-        raise DataError(f"{slug}: Kaggle refused the credentials; make a new token at kaggle.com/settings") from error
-    except Exception as error:  # requests, urllib3, kaggle's own: all mean that the download failed
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        if any(word in reason for word in ("401", "403", "Unauthenticated", "Unauthorized", "Forbidden")):
-            raise DataError(
-                f"{slug}: Kaggle refused the credentials ({reason}); make a new token at kaggle.com/settings"
-            ) from error
-        raise DataError(f"{slug}: the download failed ({reason}); run again to resume it") from error
-    return unpack(archive, folder, markers)
-
-
-def unpack(archive: Path, folder: Path, markers: Sequence[str]) -> Path:
-    """Check the zip `archive` and unpack it as `folder`, which appears whole or not at all; then delete it."""
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        with zipfile.ZipFile(archive) as file:
-            for member in tqdm(file.infolist(), desc=f"unpacking {folder.name}", disable=None):
-                file.extract(member, partial)  # checks each member's CRC
-        if missing := [marker for marker in markers if not (partial / marker).exists()]:
-            raise DataError(f"{archive}: unpacked, but there is no {missing[0]} in it; is it the right data set?")
-        if folder.exists():  # left by a run that was interrupted, or damaged: what we have now is whole
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    except OSError as error:
-        raise DataError(f"{archive}: cannot unpack: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        archive.unlink(missing_ok=True)
-        raise DataError(f"{archive}: damaged archive, deleted; run again to fetch it anew") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    archive.unlink()
-    return folder
 
 
 # ------------------------------------------------------------------------------------------------ splits
@@ -642,214 +464,59 @@ def describe_faces(dataset: FaceDataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "kind", "identity", "width", "height", "brightness", "contrast"])
 
 
-# ------------------------------------------------------------------------------------------ cached crops
+# -------------------------------------------------------------------------- several sources
 
 
-DETECTOR_FILES = list(Path(detector_architectures.__file__).parent.glob("*.py"))
+def named_paths(values: Sequence[str]) -> dict[str, str]:
+    """["meglass=PATH", "celeba"] -> {"meglass": "PATH", "celeba": ""}. DataError for an unknown source or one twice."""
+    pairs = dict(value.partition("=")[::2] for value in values)
+    if len(pairs) < len(values):
+        raise DataError(f"a source is named twice: {' '.join(values)}")
+    for name in pairs:
+        if name not in SOURCES:
+            raise DataError(f"unknown source {name!r}: choose from {', '.join(SOURCES)}")
+    return pairs
 
 
-class CachedFaces(Dataset):
-    """Faces of a data set found, aligned and kept as one memory-mapped array: an epoch decodes no JPEG.
+def load_sources(
+    train: dict[str, str], validate: dict[str, str], corrections: dict[str, dict[str, int]] | None = None
+) -> tuple[dict[str, FaceDataset], dict[str, FaceDataset]]:
+    """Open and split the sources: name -> path for those that train, and for those that only validate.
 
-    crops: (N, H, W, 3) uint8, aligned by `pipeline.align_face` with MARGIN times the size of the network's
-    crop, so that the training transforms can shift and turn it. labels: (N,) int64. rows: (N,) the face's
-    place in `crops`, for a part of a data set.
-
-    detector: a callable as in `detector_architectures`. cache: the folder for the arrays; a change of the list
-    of files, of a file's size, of the detectors' code or of the geometry makes a new one. It appears whole
-    or not at all.
+    An empty path is searched for by `find_dataset`. Returns the training parts and the validation parts.
+    Raises DataError, also for a source that is in both.
     """
-
-    MARGIN = 1.5
-
-    def __init__(self, dataset: FaceDataset, detector, cache: str | os.PathLike = ".cache", crop: Crop = CROP):
-        crop = crop.with_margin(self.MARGIN)
-        code = [file.read_bytes() for file in sorted(DETECTOR_FILES)] + [inspect.getsource(align_face).encode()]
-        code = hashlib.sha256(b"".join(code)).hexdigest()
-        recipe = [detector.name, code, crop, [(str(file), file.stat().st_size) for file in dataset.files]]
-        digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
-        path = Path(cache) / f"{dataset.source}-{digest}.npy"
-        if not path.is_file():
-            _write_crops(path, dataset, detector, crop)
-        self.crops = np.load(path, mmap_mode="r")
-        self.files, self.labels, self.rows = dataset.files, dataset.labels, np.arange(len(dataset))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index) -> tuple[Tensor, Tensor]:
-        """An index or an array of them -> (..., 3, H, W) uint8, (...) int64."""
-        crops = torch.tensor(self.crops[self.rows[index]])  # a copy: the array on disk is read-only
-        return crops.movedim(-1, -3), torch.as_tensor(self.labels[index])
-
-    def cut(self, crop: Crop = CROP) -> np.ndarray:
-        """(N, 64, 96, 3) uint8: the crops without their margin, as `pipeline.align_face` cuts them."""
-        top, left = (np.array(self.crops.shape[1:3]) - (crop.height, crop.width)) // 2
-        return np.ascontiguousarray(self.crops[self.rows, top : top + crop.height, left : left + crop.width])
-
-    def of(self, part: FaceDataset) -> "CachedFaces":
-        """The crops of a part of the data set (of `split`, `subset`, `relabel`), with the part's labels."""
-        rows = {file: row for file, row in zip(self.files, self.rows, strict=True)}
-        chosen = copy.copy(self)
-        chosen.files, chosen.labels = part.files, part.labels
-        chosen.rows = np.array([rows[file] for file in part.files])
-        return chosen
+    if both := train.keys() & validate.keys():
+        raise DataError(f"{both.pop()} is to train and only to validate: name it once")
+    parts: tuple[dict, dict] = {}, {}
+    for (name, path), only_validate in [(s, False) for s in train.items()] + [(s, True) for s in validate.items()]:
+        cls = SOURCES[name]
+        root = find_dataset(name, path or None) if name in KNOWN else Path(path)
+        if only_validate:
+            parts[1][name] = cls(root)
+        elif cls is CelebA:
+            parts[0][name], parts[1][name] = (cls(root, split=part) for part in ("train", "validation"))
+        else:
+            parts[0][name], parts[1][name] = split(cls(root), (1 - VALIDATION_SHARE, VALIDATION_SHARE), SPLIT_SEED)
+    for part in parts:
+        for name in part:
+            part[name] = part[name].relabel((corrections or {}).get(name, {}))
+    return parts
 
 
-def _write_crops(path: Path, dataset: FaceDataset, detector, crop: Crop) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    crops = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(dataset), crop.height, crop.width, 3))
+def read_corrections(path: str | os.PathLike) -> dict[str, dict[str, int]]:
+    """A CSV of `source`, `file`, `kind` -> by source, file name to int of `Label`.
 
-    def write(i: int) -> None:
-        image = dataset.read(i)
-        crops[i] = align_face(image, find_faces(detector, image)[0].landmarks, crop)
-
-    try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            written = pool.map(write, range(len(dataset)))
-            for _ in tqdm(written, desc=f"cropping {dataset.source}", total=len(dataset), disable=None):
-                pass
-        crops.flush()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-# ------------------------------------------------------------------------------------ training transforms
-
-
-class Chunked(nn.Module):
-    """Applies `transform` to `chunk` images of a batch at a time.
-
-    torchvision's v2 transforms draw their random numbers once a call, and a call has a cost of its own: one
-    for 8 faces is several times faster than one for each, and few enough share a draw.
+    Raises DataError for a column that is missing or a kind that is unknown.
     """
-
-    def __init__(self, transform: nn.Module, chunk: int = 8):
-        super().__init__()
-        self.transform, self.chunk = transform, chunk
-
-    def forward(self, batch: Tensor) -> Tensor:
-        return torch.cat([self.transform(part) for part in batch.split(self.chunk)])
-
-
-class LowResolution(v2.Transform):
-    """Shrinks the picture to a fraction of its size, drawn from `scale`, and enlarges it again: a far face."""
-
-    def __init__(self, scale: tuple[float, float] = (0.2, 0.9)):
-        super().__init__()
-        self.scale = scale
-
-    def make_params(self, flat_inputs):
-        return {"scale": torch.empty(()).uniform_(*self.scale).item()}
-
-    def transform(self, inpt, params):
-        size = inpt.shape[-2:]
-        small = v2.functional.resize(inpt, [max(8, round(side * params["scale"])) for side in size], antialias=True)
-        return v2.functional.resize(small, list(size), antialias=True)
-
-
-class Jpeg(v2.Transform):
-    """Compresses each picture as a JPEG of a quality drawn from `quality`. (torchvision's own is deprecated.)"""
-
-    def __init__(self, quality: tuple[int, int] = (25, 90)):
-        super().__init__()
-        self.quality = quality
-
-    def make_params(self, flat_inputs):
-        return {"quality": int(torch.randint(self.quality[0], self.quality[1] + 1, ()))}
-
-    def transform(self, inpt, params):
-        pictures = inpt.movedim(-3, -1).cpu().numpy()[..., ::-1]  # (..., H, W, 3) BGR
-        flat = pictures.reshape(-1, *pictures.shape[-3:])
-        coded = [cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, params["quality"]])[1] for picture in flat]
-        decoded = np.stack([cv2.imdecode(code, cv2.IMREAD_COLOR) for code in coded])
-        return torch.tensor(decoded.reshape(pictures.shape)[..., ::-1].copy()).movedim(-1, -3).to(inpt)
-
-
-class CoverLowerFace(v2.Transform):
-    """Paints all below a bent line under the eyes in one shaded colour, as a mask or a scarf covers it.
-
-    Half of them leave a strip of the face free at each side.
-    """
-
-    def make_params(self, flat_inputs):
-        height, width = flat_inputs[0].shape[-2:]
-        nose, (left, right) = torch.empty(()).uniform_(0.53, 0.80), torch.empty(2).uniform_(-0.03, 0.20)
-        line = torch.stack([nose + left, nose, nose + right])[None, None]  # shares of the height
-        line = height * nn.functional.interpolate(line, width, mode="linear", align_corners=True)[0, 0]
-        colour = (
-            255 * torch.rand(3 if torch.rand(()) < 0.5 else 1, 1, 1) ** 1.5
-        )  # of three channels, or a grey; mostly dark
-        shade = torch.linspace(1, torch.empty(()).uniform_(0.6, 1.1).item(), height)[:, None]
-        paint = (colour * shade).clamp(0, 255).expand(3, height, width)
-        free = width * 0.18 * torch.rand(2) * (torch.rand(()) < 0.5)
-        columns = torch.arange(width)
-        covered = (columns >= free[0]) & (columns < width - free[1])
-        return {"below": (torch.arange(height)[:, None] > line) & covered, "paint": paint}
-
-    def transform(self, inpt, params):
-        return torch.where(params["below"].to(inpt.device), params["paint"].to(inpt), inpt)
-
-
-class CutSides(v2.Transform):
-    """Blackens what lies beyond the edge of a close-up photo: above the eyes, below them, or one side with an eye."""
-
-    def make_params(self, flat_inputs):
-        height, width = flat_inputs[0].shape[-2:]
-        inside = torch.ones(height, width, dtype=torch.bool)
-        top, bottom, side, right = (torch.rand(4) < 0.5).tolist()
-        if top:
-            inside[: int(height * torch.empty(()).uniform_(0.05, 0.28))] = False
-        if bottom:
-            inside[int(height * torch.empty(()).uniform_(0.58, 0.95)) :] = False
-        if side:
-            columns = int(width * torch.empty(()).uniform_(0.05, 0.50))
-            inside[:, slice(width - columns, None) if right else slice(0, columns)] = False
-        return {"inside": inside}
-
-    def transform(self, inpt, params):
-        return inpt * params["inside"].to(inpt)
-
-
-def train_transform(crop: Crop = CROP, strength: float = 1.0) -> nn.Module:
-    """What real photos do to a face: (B, 3, 96, 144) uint8 crops with margin -> (B, 3, 64, 96) float32 in 0..1.
-
-    strength scales the shifts, turns and changes of light; 0 leaves only the centre crop.
-    """
-    if strength == 0:
-        return eval_transform(crop)
-    s = strength
-    return Chunked(
-        v2.Compose(
-            [
-                v2.RandomHorizontalFlip(),
-                v2.RandomAffine(
-                    degrees=16 * s,  # the landmarks of `slim` follow a tilt only by a third
-                    translate=(0.05 * s, 0.06 * s),
-                    scale=(1 - 0.15 * s, 1 + 0.18 * s),
-                    shear=[-5 * s, 5 * s, -5 * s, 5 * s],
-                    interpolation=v2.InterpolationMode.BILINEAR,
-                ),
-                v2.CenterCrop([crop.height, crop.width]),
-                v2.RandomApply([CoverLowerFace()], p=0.20 * s),
-                v2.RandomApply([CutSides()], p=0.10 * s),
-                v2.ColorJitter(brightness=0.4 * s, contrast=0.4 * s, saturation=0.4 * s, hue=0.04 * s),
-                v2.RandomGrayscale(p=0.1 * s),
-                v2.RandomApply([LowResolution()], p=0.25 * s),
-                v2.RandomApply([v2.GaussianBlur(15, sigma=(0.3, 5.0))], p=0.15 * s),
-                v2.RandomApply([Jpeg()], p=0.15 * s),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.RandomApply([v2.GaussianNoise(sigma=0.04 * s)], p=0.15 * s),
-            ]
-        )
-    )
-
-
-def eval_transform(crop: Crop = CROP) -> nn.Module:
-    """The centre of each crop, as the pipeline sees it: (B, 3, 96, 144) uint8 -> (B, 3, 64, 96) float32."""
-    return v2.Compose([v2.CenterCrop([crop.height, crop.width]), v2.ToDtype(torch.float32, scale=True)])
+    corrections: dict[str, dict[str, int]] = {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            try:
+                corrections.setdefault(row["source"], {})[row["file"]] = int(_KINDS[row["kind"]])
+            except KeyError as error:
+                raise DataError(f"{path}: no such column or kind: {error}") from error
+    return corrections
 
 
 # --------------------------------------------------------------------------------------- the command line
@@ -887,9 +554,8 @@ def write_celeba_eyeglasses(data: Path, out: Path, size: int = 120, part: str = 
         name = f"celeba@identity_{dataset.identities[i]}@{file.stem}.jpg"
         Image.fromarray(face).save(folder / name, quality=95)
         lines.append(f"{name} {int(dataset.labels[i] != Label.NONE)}\n")
-    partial = out / "meta.txt.part"
-    partial.write_text("".join(lines))
-    os.replace(partial, out / "meta.txt")  # last: with it the data set is complete
+    with whole_file(out / "meta.txt") as partial:  # last: with it the data set is complete
+        partial.write_text("".join(lines))
     return len(lines)
 
 

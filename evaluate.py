@@ -21,10 +21,13 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from corruptions import LADDERS
-from data_load import DataError, FaceDataset, Label
+from data_load import FaceDataset, Label
 from detector_architectures import DETECTORS
 from figures import show_images
-from pipeline import KINDS, GlassesPipeline, PhotoError, align_face, find_faces, read_image
+from find_data import DataError
+from glasses.crops import KINDS, align_face
+from glasses.photos import PhotoError, read_image
+from glasses.pipeline import GlassesPipeline, find_faces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,10 +74,10 @@ def measure_robustness(
     """
     truth = dataset.labels != Label.NONE
     images = [dataset.read(i) for i in range(len(dataset))]
-    points = [find_faces(detector, image)[0].landmarks for image in images]
+    points = [find_faces(detector, image, assume_face=True)[0].landmarks for image in images]
 
     def crop(image: np.ndarray) -> np.ndarray:
-        return align_face(image, find_faces(detector, image)[0].landmarks)
+        return align_face(image, find_faces(detector, image, assume_face=True)[0].landmarks)
 
     rows = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -150,7 +153,7 @@ def draw_errors(answers: pd.DataFrame, detector, columns: int = 8, most: int = 9
     wrong = answers[answers["glasses"].astype(bool) != (answers["label"] != Label.NONE)]
     wrong = wrong.iloc[(-(wrong["probability"] - 0.5).abs()).argsort()][:most]
     images = [read_image(file)[0] for file in wrong["file"]]
-    crops = [align_face(image, find_faces(detector, image)[0].landmarks) for image in images]
+    crops = [align_face(image, find_faces(detector, image, assume_face=True)[0].landmarks) for image in images]
     titles = [
         f"{Path(row.file).stem[-12:]}\n{Label(row.label).name.lower()}, P {row.probability:.2f}"
         for row in wrong.itertuples()
@@ -159,7 +162,7 @@ def draw_errors(answers: pd.DataFrame, detector, columns: int = 8, most: int = 9
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    from train import load_sources, named_paths, read_corrections
+    from data_load import load_sources, named_paths, read_corrections
 
     parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", default=[], metavar="SOURCE=PATH", help="their validation parts")

@@ -27,7 +27,7 @@ HINT_LAYERS = {
 def glasses_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weight: Tensor | float = 1.0) -> Tensor:
     """Cross-entropy of (B, 3) logits and (B,) labels of `Label`: a mean, in nats.
 
-    A face labelled GLASSES, kind unknown, is right with either kind: its probability is their sum.
+    A face labelled UNKNOWN_KIND is right with either kind: its probability is their sum.
     smoothing: the share of the faces whose label, glasses or none, is taken to be a coin's. weight: of each face, (B,).
     """
     log_p = F.log_softmax(logits, dim=1)  # (B, 3)

@@ -10,6 +10,7 @@ into the convolutions: a quarter of the bytes of float32, at no loss that we cou
 
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline import CROP, KINDS, WEIGHTS, Crop
+from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
+from glasses.classifiers import open_network
+from glasses.crops import CROP, KINDS, Crop
+from glasses.files import whole_file
+
+WEIGHTS = Path(__file__).with_name("weights")  # for torch; those for ONNX Runtime are in glasses/weights/
 
 if TYPE_CHECKING:
     import pandas
@@ -184,11 +190,8 @@ def save_weights(model: nn.Module, path: str | os.PathLike, **metadata) -> None:
     header = {"architecture": architecture_of(model), "crop": model.crop, "kinds": KINDS, **metadata}
     if isinstance(model, GlassesCNN):
         header["widths"] = model.widths
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    save_file(tensors, partial, metadata={key: json.dumps(value) for key, value in header.items()})
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata={key: json.dumps(value) for key, value in header.items()})
 
 
 def load_weights(path: str | os.PathLike) -> tuple[nn.Module, dict]:
@@ -214,6 +217,37 @@ def load_weights(path: str | os.PathLike) -> tuple[nn.Module, dict]:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not hold weights of this project: {reason}") from error
     return model.eval(), header
+
+
+def read_checkpoint(path: str | os.PathLike, device: str = "cpu") -> dict:
+    """What `Trainer.save` wrote. Raises OSError where the file cannot be read, ValueError where it is another."""
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):  # torch.load fails on other files in ways past counting
+            raise ValueError(f"{path} is no checkpoint of train.py")
+    return torch.load(path, map_location=device, weights_only=True)
+
+
+def read_network(checkpoint: str | os.PathLike) -> nn.Module:
+    """The network of a checkpoint with its best epoch's weights, to be trained further or made smaller.
+
+    Raises OSError where the file cannot be read, ValueError where it is another.
+    """
+    state = read_checkpoint(checkpoint)
+    try:
+        run = state["run"]
+        network = make_model(run["architecture"], Crop(*run["crop"]), run["widths"])
+        network.load_state_dict(state["best"]["state"])
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{checkpoint} is no checkpoint of train.py: {str(error).splitlines()[0]}") from error
+    return network
+
+
+def save_network(network: nn.Module, checkpoint: str | os.PathLike) -> None:
+    """Write what `read_network` reads; the file appears whole or not at all."""
+    run = {"architecture": architecture_of(network), "crop": list(network.crop)}
+    run["widths"] = getattr(network, "widths", None)
+    with whole_file(checkpoint) as partial:
+        torch.save({"run": run, "best": {"state": network.state_dict()}}, partial)
 
 
 class Classifier:
@@ -249,6 +283,27 @@ def pick_device(name: str = "auto") -> str:
     return name
 
 
+def open_classifier(model: str | os.PathLike = "glasses", device: str = "auto"):
+    """The classifier from a name ("glasses", "accurate"), from an `.onnx` or from a `.safetensors` file.
+
+    device: "auto" and "cpu" take ONNX Runtime where they can; where it is missing or too old, for a `.safetensors` file
+    and for any other device it is torch.
+    Raises what `glasses.classifiers.open_network` and `load_classifier` raise.
+    """
+    path = Path(model)
+    if path.suffix == ".safetensors":
+        return load_classifier(model, device)
+    if device in ("auto", "cpu"):
+        try:
+            return open_network(model)
+        except ImportError:
+            if path.suffix == ".onnx" and path.parent.resolve() != ONNX_WEIGHTS.resolve():
+                raise
+    elif path.suffix == ".onnx":
+        raise ValueError(f"{path} runs on the CPU, not on {device}: give the .safetensors file")
+    return load_classifier(path.stem if path.suffix == ".onnx" else model, device)
+
+
 def load_classifier(model: str | os.PathLike = "glasses", device: str = "auto") -> Classifier:
     """The classifier from a name in `weights/` ("glasses") or from a `.safetensors` file.
 
@@ -256,7 +311,7 @@ def load_classifier(model: str | os.PathLike = "glasses", device: str = "auto") 
     """
     path = Path(model) if Path(model).suffix == ".safetensors" else WEIGHTS / f"{model}.safetensors"
     if not path.is_file():
-        names = sorted((file.stem for file in WEIGHTS.glob("*.onnx")), key=lambda name: (name != "glasses", name))
+        names = sorted((file.stem for file in ONNX_WEIGHTS.glob("*.onnx")), key=lambda name: (name != "glasses", name))
         raise FileNotFoundError(f"no weights at {path}: give a .safetensors file or one of: {', '.join(names)}")
     network, header = load_weights(path)
     return Classifier(network, header.get("temperature", 1.0), header.get("threshold", 0.5), pick_device(device))

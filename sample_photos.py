@@ -18,7 +18,7 @@ import numpy as np
 import skimage
 
 from corruptions import darken, noise, turn
-from pipeline import read_image
+from glasses.photos import read_image
 
 
 def sample_photos() -> dict[str, Path]:

@@ -23,7 +23,6 @@ import itertools
 import math
 import os
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -37,21 +36,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from data_load import (
-    KNOWN,
-    SOURCES,
-    CachedFaces,
-    CelebA,
-    DataError,
-    FaceDataset,
-    Label,
-    eval_transform,
-    find_dataset,
-    split,
-    train_transform,
-)
+from augment import eval_transform, train_transform
+from data_load import SOURCES, Label, load_sources, named_paths, read_corrections
 from detector_architectures import load_detector
+from face_cache import CachedFaces
 from figures import plot_curves
+from find_data import DataError
+from glasses.crops import CROP
 from losses import Distillation, glasses_loss
 from models import (
     ARCHITECTURES,
@@ -61,54 +52,12 @@ from models import (
     load_weights,
     make_model,
     pick_device,
+    read_checkpoint,
+    read_network,
     save_weights,
 )
-from pipeline import CROP, Crop
 
-VALIDATION_SHARE = 0.2
 SMOOTHING = 0.01  # of the labels, see `glasses_loss`
-SPLIT_SEED = 0  # of the data, not of the training: every model is validated on the same faces
-
-
-def load_sources(
-    train: dict[str, str], validate: dict[str, str], corrections: dict[str, dict[str, int]] | None = None
-) -> tuple[dict[str, FaceDataset], dict[str, FaceDataset]]:
-    """Open and split the sources: name -> path for those that train, and for those that only validate.
-
-    An empty path is searched for by `find_dataset`. Returns the training parts and the validation parts.
-    Raises DataError, also for a source that is in both.
-    """
-    if both := train.keys() & validate.keys():
-        raise DataError(f"{both.pop()} is to train and only to validate: name it once")
-    parts: tuple[dict, dict] = {}, {}
-    for (name, path), only_validate in [(s, False) for s in train.items()] + [(s, True) for s in validate.items()]:
-        cls = SOURCES[name]
-        root = find_dataset(name, path or None) if name in KNOWN else Path(path)
-        if only_validate:
-            parts[1][name] = cls(root)
-        elif cls is CelebA:
-            parts[0][name], parts[1][name] = (cls(root, split=part) for part in ("train", "validation"))
-        else:
-            parts[0][name], parts[1][name] = split(cls(root), (1 - VALIDATION_SHARE, VALIDATION_SHARE), SPLIT_SEED)
-    for part in parts:
-        for name in part:
-            part[name] = part[name].relabel((corrections or {}).get(name, {}))
-    return parts
-
-
-def read_corrections(path: str | os.PathLike) -> dict[str, dict[str, int]]:
-    """A CSV of `source`, `file`, `kind` -> by source, file name to int of `Label`.
-
-    Raises DataError for a column that is missing or a kind that is unknown.
-    """
-    corrections: dict[str, dict[str, int]] = {}
-    with open(path, newline="") as file:
-        for row in csv.DictReader(file):
-            try:
-                corrections.setdefault(row["source"], {})[row["file"]] = int(Label[row["kind"].upper()])
-            except KeyError as error:
-                raise DataError(f"{path}: no such column or kind: {error}") from error
-    return corrections
 
 
 class FaceBatches(Dataset):
@@ -380,40 +329,6 @@ class Trainer:
         return path
 
 
-def read_checkpoint(path: str | os.PathLike, device: str = "cpu") -> dict:
-    """What `Trainer.save` wrote. Raises OSError where the file cannot be read, ValueError where it is another."""
-    with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):  # torch.load fails on other files in ways past counting
-            raise ValueError(f"{path} is no checkpoint of train.py")
-    return torch.load(path, map_location=device, weights_only=True)
-
-
-def read_network(checkpoint: str | os.PathLike) -> nn.Module:
-    """The network of a checkpoint with its best epoch's weights, to be trained further or made smaller.
-
-    Raises OSError where the file cannot be read, ValueError where it is another.
-    """
-    state = read_checkpoint(checkpoint)
-    try:
-        run = state["run"]
-        network = make_model(run["architecture"], Crop(*run["crop"]), run["widths"])
-        network.load_state_dict(state["best"]["state"])
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{checkpoint} is no checkpoint of train.py: {str(error).splitlines()[0]}") from error
-    return network
-
-
-def save_network(network: nn.Module, checkpoint: str | os.PathLike) -> None:
-    """Write what `read_network` reads; the file appears whole or not at all."""
-    run = {"architecture": architecture_of(network), "crop": list(network.crop)}
-    run["widths"] = getattr(network, "widths", None)
-    checkpoint = Path(checkpoint)
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    partial = checkpoint.with_suffix(".part")
-    torch.save({"run": run, "best": {"state": network.state_dict()}}, partial)
-    os.replace(partial, checkpoint)
-
-
 def fit_network(
     train: dict[str, CachedFaces], validation: dict[str, CachedFaces], out: str | os.PathLike, **options
 ) -> nn.Module:
@@ -456,17 +371,6 @@ def lr_range_test(loader: DataLoader, rates: Sequence[float], device: str = "cpu
 def _summary(row: dict[str, float], sources) -> str:
     accuracies = "  ".join(f"{name} {100 * row[f'{name}_accuracy']:.2f} %" for name in sources)
     return f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, validation {row['loss']:.4f}  {accuracies}"
-
-
-def named_paths(values: Sequence[str]) -> dict[str, str]:
-    """["meglass=PATH", "celeba"] -> {"meglass": "PATH", "celeba": ""}. DataError for an unknown source or one twice."""
-    pairs = dict(value.partition("=")[::2] for value in values)
-    if len(pairs) < len(values):
-        raise DataError(f"a source is named twice: {' '.join(values)}")
-    for name in pairs:
-        if name not in SOURCES:
-            raise DataError(f"unknown source {name!r}: choose from {', '.join(SOURCES)}")
-    return pairs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

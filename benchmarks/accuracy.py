@@ -17,18 +17,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
-from networks import RECIPES, Recipe, folder_of, shape_of
-from report import RESULTS, header, write_table
 
-from classifiers import OnnxClassifier
+from benchmarks.networks import RECIPES, Recipe, folder_of, shape_of
+from benchmarks.report import RESULTS, header, write_table
 from compress import calibration_crops, prune_channels, quantize_onnx
-from data_load import CachedFaces, Label
+from data_load import Label, load_sources, named_paths, read_corrections
 from detector_architectures import load_detector
 from evaluate import wilson_interval
+from face_cache import CachedFaces
 from figures import plot_pareto
-from models import load_classifier, load_weights
-from pipeline import WEIGHTS
-from train import Trainer, load_sources, named_paths, read_corrections, read_network
+from glasses.classifiers import OnnxClassifier
+from models import WEIGHTS, load_classifier, load_weights, read_network
+from train import Trainer
 
 
 def train_network(name: str, recipe: Recipe, parts: list[dict[str, CachedFaces]], out: Path, bfloat16: bool) -> Path:

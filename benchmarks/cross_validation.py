@@ -17,13 +17,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
-from networks import folder_of
-from report import RESULTS, header, write_table
 from sklearn.metrics import f1_score
 
-from data_load import SOURCES, CachedFaces, DataError, FaceDataset, Label, find_dataset, k_folds
+from benchmarks.networks import folder_of
+from benchmarks.report import RESULTS, header, write_table
+from data_load import SOURCES, FaceDataset, Label, k_folds, named_paths, read_corrections
 from detector_architectures import load_detector
-from train import Trainer, named_paths, predict_logits, read_corrections
+from face_cache import CachedFaces
+from find_data import DataError, find_dataset
+from train import Trainer, predict_logits
 
 TEACHER = "ResNet-18"
 NETWORKS = {  # name -> architecture, highest learning rate, whether it has a teacher

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from data_load import CachedFaces
+from data_load import load_sources, named_paths, read_corrections
 from detector_architectures import load_detector
+from face_cache import CachedFaces
+from glasses.crops import CROP, Crop
 from models import fold_batch_norm
-from pipeline import CROP, Crop
 from timing import measure
-from train import Trainer, load_sources, named_paths, read_corrections
+from train import Trainer
 
 CROPS = {
     "eyes, 48x32": Crop(48, 32, CROP.unit / 2),

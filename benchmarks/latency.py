@@ -31,17 +31,18 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from networks import SHAPES
 from PIL import Image
-from report import RESULTS, header, write_table
 from tqdm.auto import tqdm
 
-from classifiers import open_classifier
+from benchmarks.networks import SHAPES
+from benchmarks.report import RESULTS, header, write_table
 from compress import export_onnx, quantize_onnx
 from detector_architectures import DETECTORS, MissingPackageError, load_detector
 from figures import plot_latency
-from models import Classifier, load_classifier, make_model, save_weights
-from pipeline import GlassesPipeline, align_face, find_faces, read_image
+from glasses.crops import align_face
+from glasses.photos import read_image
+from glasses.pipeline import GlassesPipeline, find_faces
+from models import Classifier, load_classifier, make_model, open_classifier, save_weights
 from sample_photos import sample_photos
 from timing import measure
 

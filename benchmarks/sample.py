@@ -23,11 +23,13 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import make_sample
-from data_load import LFW, CachedFaces, CelebA, Label, LabelsCSV, SampleFaces, split
+from data_load import LFW, CelebA, Label, LabelsCSV, SampleFaces, split
 from detector_architectures import load_detector
-from face_generator import FaceGenerator
-from pipeline import GlassesPipeline, read_image
+from face_cache import CachedFaces
+from glasses.photos import read_image
+from glasses.pipeline import GlassesPipeline
+from synthetic import make_sample
+from synthetic.face_generator import FaceGenerator
 from train import Trainer, predict_logits
 
 
@@ -110,7 +112,7 @@ def main() -> int:
     print(f"| `slim` finds a face | {100 * found.mean():.2f} % |")
 
     if options.celeba:
-        from train_generator import textures_of
+        from synthetic.train_generator import textures_of
 
         generator = FaceGenerator.load()
         seen, unseen = (

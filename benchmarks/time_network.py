@@ -20,7 +20,7 @@ import numpy as np
 from timing import measure
 
 if file.suffix == ".onnx":
-    from classifiers import OnnxClassifier
+    from glasses.classifiers import OnnxClassifier
 
     classifier = OnnxClassifier(file, threads)
 else:

@@ -10,16 +10,16 @@ import pytest
 
 from compress import prune_channels
 from conftest import ROOT
-from data_load import DataError, Label, MeGlass
-from models import GlassesCNN, make_model
-from pipeline import WEIGHTS
+from data_load import Label, MeGlass
+from find_data import DataError
+from models import WEIGHTS, GlassesCNN, make_model
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import report
-from accuracy import measure_network
-from cross_validation import balanced_part
-from networks import RECIPES, SHAPES, folder_of, shape_of
+from benchmarks import report
+from benchmarks.accuracy import measure_network
+from benchmarks.cross_validation import balanced_part
+from benchmarks.networks import RECIPES, SHAPES, folder_of, shape_of
 
 
 def test_header_names_the_command_without_this_machine_s_paths(monkeypatch, tmp_path):
@@ -87,7 +87,10 @@ def test_errors_are_counted_over_all_sources():
             bright = crops[:, 0, 0, 0] > 100
             return np.stack([np.where(bright, 0.4, 0.9), *np.zeros((2, len(crops)))], axis=1)
 
-    sources = {"a": Faces(200, [Label.GLASSES] * 299 + [Label.NONE]), "b": Faces(0, [Label.NONE, Label.SUNGLASSES])}
+    sources = {
+        "a": Faces(200, [Label.UNKNOWN_KIND] * 299 + [Label.NONE]),
+        "b": Faces(0, [Label.NONE, Label.SUNGLASSES]),
+    }
     row = measure_network(Bright(), sources)
     assert (row["a"], row["b"]) == (pytest.approx(299 / 300), 0.5)
     assert (row["faces"], row["errors"]) == (302, 2)

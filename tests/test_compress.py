@@ -12,11 +12,13 @@ import pytest
 import torch
 
 import compress
-from classifiers import OnnxClassifier, open_classifier
 from conftest import ROOT
-from make_sample import SAMPLE
-from models import GlassesCNN, load_classifier, make_model, save_weights
-from pipeline import WEIGHTS, GlassesPipeline, align_face, find_faces, read_image
+from glasses.classifiers import OnnxClassifier
+from glasses.crops import align_face
+from glasses.photos import read_image
+from glasses.pipeline import GlassesPipeline, find_faces
+from models import WEIGHTS, GlassesCNN, load_classifier, make_model, open_classifier, save_weights
+from synthetic.make_sample import SAMPLE
 
 SHIPPED = WEIGHTS / "glasses.onnx"
 
@@ -27,7 +29,7 @@ def crops_of(*photos) -> np.ndarray:
 
     images = [read_image(photo)[0] for photo in photos]
     detector = load_detector("auto")
-    real = [align_face(image, find_faces(detector, image)[0].landmarks) for image in images]
+    real = [align_face(image, find_faces(detector, image, assume_face=True)[0].landmarks) for image in images]
     noise = np.random.default_rng(0).integers(0, 256, (60, 64, 96, 3), dtype=np.uint8)
     return np.concatenate([np.stack(real), noise, np.zeros_like(noise[:1])])
 

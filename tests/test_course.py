@@ -12,33 +12,17 @@ from torch.utils.data import DataLoader
 
 import figures
 import sample_photos
+from augment import train_transform
 from conftest import write_meglass
 from corruptions import LADDERS, blur, darken, mask, turn
-from data_load import (
-    CachedFaces,
-    KaggleGlasses,
-    Label,
-    MeGlass,
-    describe_faces,
-    k_folds,
-    known_corrections,
-    train_transform,
-)
+from data_load import KaggleGlasses, Label, MeGlass, describe_faces, k_folds, known_corrections, read_corrections
 from detector_architectures import Face, load_detector
 from evaluate import measure_robustness
-from make_sample import SAMPLE
-from models import GlassesCNN, describe_layers, load_classifier
-from pipeline import WEIGHTS, GlassesPipeline
-from train import (
-    BalancedBatches,
-    FaceBatches,
-    find_run,
-    fit_network,
-    lr_range_test,
-    predict_glasses,
-    predict_logits,
-    read_corrections,
-)
+from face_cache import CachedFaces
+from glasses.pipeline import GlassesPipeline
+from models import WEIGHTS, GlassesCNN, describe_layers, load_classifier
+from synthetic.make_sample import SAMPLE
+from train import BalancedBatches, FaceBatches, find_run, fit_network, lr_range_test, predict_glasses, predict_logits
 
 
 @pytest.fixture(scope="module")

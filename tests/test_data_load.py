@@ -14,22 +14,12 @@ import torch
 from PIL import Image
 
 import data_load
+from augment import train_transform
 from conftest import ROOT, cartoon
-from data_load import (
-    LFW,
-    CachedFaces,
-    CelebA,
-    DataError,
-    FolderPerClass,
-    KaggleGlasses,
-    Label,
-    LabelsCSV,
-    MeGlass,
-    find_dataset,
-    split,
-    train_transform,
-)
+from data_load import LFW, CelebA, FolderPerClass, KaggleGlasses, Label, LabelsCSV, MeGlass, split
 from detector_architectures import load_detector
+from face_cache import CachedFaces
+from find_data import DataError, find_dataset
 
 
 @pytest.fixture
@@ -68,7 +58,7 @@ def test_kaggle_layouts(tmp_path, suffix, latent):
     image, label, identity = dataset[0]
     assert image.shape == (3, 120, 120)
     assert image.dtype == torch.uint8
-    assert (label, identity) == (Label.GLASSES, "")
+    assert (label, identity) == (Label.UNKNOWN_KIND, "")
     assert dataset[1].label == Label.NONE
 
 
@@ -95,7 +85,7 @@ def test_celeba_partition_kind_and_identity(celeba):
     kinds = dict(zip((f.name for f in train.files), train.labels, strict=True))
     assert kinds["000003.jpg"] == Label.SUNGLASSES
     assert kinds["000006.jpg"] == Label.EYEGLASSES
-    assert kinds["000009.jpg"] == kinds["000012.jpg"] == Label.GLASSES  # an empty cell, and no row
+    assert kinds["000009.jpg"] == kinds["000012.jpg"] == Label.UNKNOWN_KIND  # an empty cell, and no row
     assert kinds["000001.jpg"] == Label.NONE
     assert train.identities[:4] == ["1", "1", "2", "2"]
     assert len(CelebA(celeba, split="validation")) == 4
@@ -127,7 +117,7 @@ def test_celeba_slice_joins_meglass(celeba, tmp_path):
     assert len(dataset) == 12
     assert dataset[0].image.shape == (3, 100, 100)
     assert set(dataset.identities) <= {f"celeba@identity_{i}" for i in range(1, 11)}
-    assert set(dataset.labels) == {Label.NONE, Label.GLASSES}, "one of them wears sunglasses: the kind is unknown"
+    assert set(dataset.labels) == {Label.NONE, Label.UNKNOWN_KIND}, "one of them wears sunglasses: the kind is unknown"
     for arguments in (["--size", "0"], ["--out", "/proc/x"]):
         run = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
         assert run.returncode == 1
@@ -155,7 +145,7 @@ def test_lfw_person_is_the_identity(tmp_path):
     folder.mkdir(parents=True)
     cartoon(1).save(folder / "Ada_Lovelace_0001.jpg")
     (tmp_path / "lfw_glasses.csv").write_text("file,glasses\nAda_Lovelace/Ada_Lovelace_0001.jpg,1\n")
-    assert LFW(tmp_path)[0][1:] == (Label.GLASSES, "Ada_Lovelace")
+    assert LFW(tmp_path)[0][1:] == (Label.UNKNOWN_KIND, "Ada_Lovelace")
 
 
 def test_labels_csv_reads_kind_and_identity(tmp_path):
@@ -179,7 +169,7 @@ def test_folder_per_class(tmp_path, names):
         (f.relative_to(tmp_path).parts[0], int(label)) for f, label in zip(dataset.files, dataset.labels, strict=True)
     }
     assert len(dataset) == 4
-    assert found == {(names[0], Label.GLASSES), (names[1], Label.NONE)}
+    assert found == {(names[0], Label.UNKNOWN_KIND), (names[1], Label.NONE)}
 
 
 # ------------------------------------------------------------------------------------------- bad sources
@@ -293,8 +283,8 @@ def test_split_is_stratified_without_identities(tmp_path):
         for i in range(count):
             (tmp_path / name / f"{name}{i}.png").write_bytes(b"")
     first, second = split(FolderPerClass(tmp_path), (0.7, 0.3))
-    assert [sum(first.labels == label) for label in (Label.NONE, Label.GLASSES)] == [21, 7]
-    assert [sum(second.labels == label) for label in (Label.NONE, Label.GLASSES)] == [9, 3]
+    assert [sum(first.labels == label) for label in (Label.NONE, Label.UNKNOWN_KIND)] == [21, 7]
+    assert [sum(second.labels == label) for label in (Label.NONE, Label.UNKNOWN_KIND)] == [9, 3]
 
 
 def test_split_is_the_same_on_every_machine(meglass):
@@ -447,7 +437,7 @@ class WholeImage:
 
 
 def test_cache_holds_the_crops_and_is_written_once(meglass, tmp_path):
-    from pipeline import CROP, align_face
+    from glasses.crops import CROP, align_face
 
     dataset = MeGlass(meglass)
     cached = CachedFaces(dataset, WholeImage(), tmp_path / "cache")
@@ -475,7 +465,8 @@ def test_cache_is_whole_or_not_at_all(meglass, tmp_path):
 
 def test_centre_of_the_margin_is_the_crop_the_pipeline_makes(hopper):
     """Training sees the centre of the larger crop; predict.py sees the small one: they must be the same face."""
-    from pipeline import CROP, align_face, read_image
+    from glasses.crops import CROP, align_face
+    from glasses.photos import read_image
 
     image = read_image(hopper)[0]
     face = load_detector("slim")(image)[0]
@@ -516,6 +507,6 @@ def test_covered_and_cut_faces_keep_the_eyes():
 def test_relabel_by_name_or_folder_and_name(meglass):
     dataset = MeGlass(meglass)
     name = dataset.files[0].name
-    changed = dataset.relabel({name: Label.SUNGLASSES, f"MeGlass_120x120/{dataset.files[1].name}": Label.GLASSES})
-    assert changed.labels[:2].tolist() == [Label.SUNGLASSES, Label.GLASSES]
+    changed = dataset.relabel({name: Label.SUNGLASSES, f"MeGlass_120x120/{dataset.files[1].name}": Label.UNKNOWN_KIND})
+    assert changed.labels[:2].tolist() == [Label.SUNGLASSES, Label.UNKNOWN_KIND]
     assert dataset.labels[0] == Label.NONE, "the original is untouched"

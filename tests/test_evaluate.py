@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from conftest import ROOT, cartoon
-from data_load import DataError, FolderPerClass, Label
+from data_load import FolderPerClass, Label
 from evaluate import (
     answer_dataset,
     draw_errors,
@@ -20,7 +20,8 @@ from evaluate import (
     summarize,
     wilson_interval,
 )
-from pipeline import GlassesPipeline
+from find_data import DataError
+from glasses.pipeline import GlassesPipeline
 from timing import measure
 
 
@@ -46,8 +47,8 @@ def test_summary_of_a_hand_computed_case():
                 (Label.EYEGLASSES, 0.9, "eyeglasses"),
                 (Label.SUNGLASSES, 0.8, "eyeglasses"),
                 (Label.SUNGLASSES, 0.8, "sunglasses"),
-                (Label.GLASSES, 0.7, "sunglasses"),
-                (Label.GLASSES, 0.3, "none"),
+                (Label.UNKNOWN_KIND, 0.7, "sunglasses"),
+                (Label.UNKNOWN_KIND, 0.3, "none"),
             ]
         )
     )

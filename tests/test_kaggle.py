@@ -28,7 +28,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
 from conftest import ROOT
-from data_load import KNOWN, KaggleGlasses
+from data_load import KaggleGlasses
+from find_data import KNOWN
 from test_data_load import write_kaggle
 
 sys.path.insert(0, str(ROOT / "kaggle_kernels"))

@@ -16,7 +16,9 @@ import detector_architectures
 from conftest import ROOT
 from detector_architectures import DETECTORS, Face, MissingPackageError, load_detector, main_face
 from detector_architectures import auto as auto_module
-from pipeline import CROP, GlassesPipeline, PhotoError, align_face, read_image
+from glasses.crops import CROP, align_face
+from glasses.photos import PhotoError, read_image
+from glasses.pipeline import GlassesPipeline
 
 QUADRANTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # row, column of the four colours of `chart`
 COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40))

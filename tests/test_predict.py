@@ -13,10 +13,10 @@ import termios
 from pathlib import Path
 
 import numpy as np
+import predict
 import pytest
 from PIL import Image
 
-import predict
 from conftest import ROOT
 from test_pipeline import bad_files
 

@@ -3,9 +3,9 @@
 import pytest
 
 from conftest import ROOT
+from data_load import load_sources, read_corrections
 from evaluate import answer_dataset, summarize
-from pipeline import GlassesPipeline
-from train import load_sources, read_corrections
+from glasses.pipeline import GlassesPipeline
 
 pytestmark = pytest.mark.real_data
 

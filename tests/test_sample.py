@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import make_sample
-from data_load import DataError, Label, MeGlass, SampleFaces, find_dataset, known_corrections, split
+from data_load import Label, MeGlass, SampleFaces, known_corrections, read_corrections, split
 from detector_architectures import load_detector
-from eyewear import EYEWEAR, Head, draw_eyewear
-from face_generator import spline_map
-from make_sample import SAMPLE, SCENE, Scene, bare_faces, good_pictures, main, render, sample_latents
-from train import read_corrections
+from find_data import DataError, find_dataset
+from glasses.eyewear import EYEWEAR, Head, draw_eyewear
+from synthetic import make_sample
+from synthetic.face_generator import spline_map
+from synthetic.make_sample import SAMPLE, SCENE, Scene, bare_faces, good_pictures, main, render, sample_latents
 
 FACES = SAMPLE / "faces-spring-2020" / "faces-spring-2020"
 

@@ -16,8 +16,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from conftest import ROOT, write_meglass
-from data_load import DataError, Label, MeGlass
+from data_load import Label, MeGlass, load_sources, read_corrections
 from detector_architectures import load_detector
+from find_data import DataError
+from glasses.crops import KINDS, align_face
+from glasses.photos import read_image
+from losses import glasses_loss
 from models import (
     ARCHITECTURES,
     GlassesCNN,
@@ -28,8 +32,7 @@ from models import (
     pick_device,
     save_weights,
 )
-from pipeline import KINDS, align_face, read_image
-from train import BalancedBatches, calibrate, glasses_loss, load_sources, read_corrections
+from train import BalancedBatches, calibrate
 
 SHIPPED = ROOT / "weights" / "glasses.safetensors"
 

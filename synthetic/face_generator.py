@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline import WEIGHTS
+from models import WEIGHTS
 
 TEXTURE = 96  # pixels a side of the texture, in which the mean face lies with its eyes at EYES
 EYES = ((34.5, 38.0), (61.5, 38.0))

@@ -36,9 +36,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from eyewear import EYEWEAR, SUNGLASSES_FROM, Canvas, Head, draw_eyewear, is_sunglasses, uniform
-from face_generator import SIZE, FaceGenerator
-from pipeline import KINDS, PhotoError, read_image
+from glasses.crops import KINDS
+from glasses.eyewear import EYEWEAR, SUNGLASSES_FROM, Canvas, Head, draw_eyewear, is_sunglasses, uniform
+from glasses.photos import PhotoError, read_image
+from synthetic.face_generator import SIZE, FaceGenerator
 
 SAMPLE = Path(__file__).parent / "data" / "sample"
 TRAIN, TEST = 1000, 200  # faces in the layout of the Kaggle set

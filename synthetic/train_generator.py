@@ -30,9 +30,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from data_load import CelebA, DataError, FaceDataset, Label
-from face_generator import EYES, TEXTURE, Refiner, anchors, quantize, spline_map
-from pipeline import WEIGHTS
+from data_load import CelebA, FaceDataset, Label
+from find_data import DataError
+from models import WEIGHTS
+from synthetic.face_generator import EYES, TEXTURE, Refiner, anchors, quantize, spline_map
 
 TEXTURES, SHAPES = 110, 24  # components of each
 MIXED, GAUSSIANS = 24, 20  # joint components under the mixture, and Gaussians in it
@@ -238,7 +239,7 @@ def train_refiner(
     drawn to the real texture, by pixel and by the discriminator's features; a new face only to its own blurred
     texture; and both to what the discriminator takes for real. save: called with the average every 200 steps.
     """
-    from face_generator import FaceGenerator
+    from synthetic.face_generator import FaceGenerator
 
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

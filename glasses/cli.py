@@ -131,8 +131,9 @@ FORMATS = {"text": as_text, "jsonl": as_jsonl, "csv": as_csv}
 
 def draw(answer, folder: Path, taken: set[str]) -> None:
     """Write the photo with its boxes and answers into `folder`, under its own name."""
-    from figures import annotate
     from pipeline import read_image
+
+    from figures import annotate
 
     stem, number = Path(answer.path).stem, 1
     while (name := f"{stem}{'' if number == 1 else f'-{number}'}.jpg") in taken:
@@ -188,9 +189,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     start = perf_counter()
     options = parse_arguments(arguments)
-    from tqdm import tqdm
-
     from pipeline import Answer, GlassesPipeline
+    from tqdm import tqdm
 
     photos = list(find_photos(options.paths, options.recursive))
     if options.draw and any(same_folder(options.draw, os.path.dirname(path) or ".") for path, _ in photos):

@@ -1,0 +1,5 @@
+"""python -m glasses ... is the command `glasses ...`."""
+
+from .cli import run
+
+run()

@@ -1,0 +1,175 @@
+"""How does a photo become an answer?  file -> image -> faces -> crops -> probabilities -> answer
+
+from glasses import GlassesPipeline
+pipeline = GlassesPipeline()                         # detector="auto", model="glasses"
+answer = pipeline.answer("a.jpg")                    # one photo
+for answer in pipeline(["a.jpg", "b.png"]):          # many: a stream, in their order
+    print(answer.path, answer.glasses, answer.probability, answer.kind)
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from detector_architectures import Face, load_detector, main_face
+
+from .classifiers import open_network
+from .crops import KINDS, align_face
+from .photos import PhotoError, check_photo, is_photo, read_photo
+
+
+@dataclass
+class FaceAnswer:
+    """One face: box as x, y, w, h in pixels of the upright photo, P(glasses), and which of `KINDS` it is."""
+
+    box: tuple[int, int, int, int]
+    probability: float
+    kind: str
+
+
+@dataclass
+class Answer:
+    """The answer for a photo: that of its main face, and all faces, the main one first.
+
+    glasses, probability, kind and detector are None where the photo shows nobody (`faces` is empty) and where it could
+    not be read (`error` says why). warning: what is not quite right with the file. `seconds` holds the time of each
+    stage; "classify" is this photo's share of its batch.
+    """
+
+    path: str
+    glasses: bool | None = None
+    probability: float | None = None
+    kind: str | None = None
+    detector: str | None = None
+    faces: list[FaceAnswer] = field(default_factory=list)
+    error: str | None = None
+    warning: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict, repr=False)
+
+
+def find_faces(detector, image: np.ndarray, assume_face: bool = False) -> list[Face]:
+    """All faces of an (H, W, 3) uint8 RGB image, the main one first.
+
+    Where the detector finds none the list is empty, or with `assume_face` holds the square at the centre.
+    """
+    faces = detector(image)
+    if not faces and assume_face:
+        faces = load_detector("center")(image)
+    first = main_face(faces, image.shape)
+    others = sorted((face for face in faces if face is not first), key=lambda face: -face.area)
+    return [first, *others] if faces else []
+
+
+class GlassesPipeline:
+    """Photos in, answers out, in order; decoding and detection run in `workers` threads, faces in batches.
+
+    detector: a name of `detector_architectures.DETECTORS`, or such a detector. model: a name in `glasses/weights/` or
+    the path of an `.onnx` file. classifier: used instead of `model`, as `models.load_classifier` makes one.
+    threshold: the probability from which a face wears glasses; None takes the one stored with the weights.
+    assume_face: where no face is found, the centre of the photo is taken for one. any_face: the photo's answer is that
+    of the face most likely to wear glasses, not that of the main face.
+
+    Raises what `load_detector` and `open_network` raise.
+    """
+
+    def __init__(
+        self,
+        detector="auto",
+        model: str | os.PathLike = "glasses",
+        threshold: float | None = None,
+        workers: int | None = None,
+        batch: int = 32,
+        classifier=None,
+        assume_face: bool = False,
+        any_face: bool = False,
+    ):
+        self.detector = load_detector(detector) if isinstance(detector, str) else detector
+        self.classifier = open_network(model) if classifier is None else classifier
+        self.threshold = self.classifier.threshold if threshold is None else threshold
+        self.workers, self.batch = workers or min(8, os.cpu_count() or 1), batch
+        self.assume_face, self.any_face = assume_face, any_face
+
+    def answer(self, photo) -> Answer:
+        """The answer for one photo: a path, the bytes of a file, an open file, a PIL image, or an array (`as_image`).
+
+        Raises TypeError with one line for anything else; a file that cannot be read is an answer with an `error`.
+        """
+        return next(self._answer_all([check_photo(photo)]))
+
+    def __call__(self, photos: Iterable) -> Iterator[Answer]:
+        """The answers for many photos, each as `answer` takes it, in their order; a single photo is a stream of one.
+
+        What is no photo is answered in its place by an `error`; the others are answered all the same.
+        """
+        if is_photo(photos) or not isinstance(photos, Iterable):
+            photos = [check_photo(photos)]
+        return self._answer_all(photos)
+
+    def _answer_all(self, photos: Iterable) -> Iterator[Answer]:
+        photos = iter(photos)
+        with ThreadPoolExecutor(self.workers) as pool:
+            while chunk := list(islice(photos, self.batch)):
+                answers, crops = zip(*pool.map(self._cut_faces, chunk), strict=True)
+                yield from self._classify(answers, crops)
+
+    def _cut_faces(self, source) -> tuple[Answer, list[np.ndarray]]:
+        """Decode, detect and align one photo: its answer so far, and a crop of each face."""
+        answer = Answer(path=_path_of(source))
+        start = perf_counter()
+        try:
+            photo = read_photo(source)
+        except (PhotoError, TypeError) as error:
+            answer.error = str(error)
+            return answer, []
+        answer.warning = photo.warning
+        decoded = perf_counter()
+        try:
+            faces = find_faces(self.detector, photo.image, self.assume_face)
+            detected = perf_counter()
+            crops = [align_face(photo.image, face.landmarks, self.classifier.crop) for face in faces]
+        except (cv2.error, RuntimeError, ValueError) as error:  # one photo's trouble must not lose the others
+            answer.error = f"cannot be searched for faces: {' '.join(str(error).split())}"[:200]
+            return answer, []
+        answer.detector = faces[0].detector if faces else None
+        boxes = [tuple(round(float(v) * photo.scale) for v in face.box) for face in faces]
+        answer.faces = [FaceAnswer(box, probability=0.0, kind="none") for box in boxes]
+        answer.seconds = {
+            "decode": decoded - start,
+            "detect": detected - decoded,
+            "align": perf_counter() - detected,
+            "classify": 0.0,
+        }
+        return answer, crops
+
+    def _classify(self, answers: tuple[Answer, ...], crops: tuple[list[np.ndarray], ...]) -> Iterator[Answer]:
+        """Classify the faces of all photos of a batch at once and fill in the answers."""
+        flat = [crop for of_photo in crops for crop in of_photo]
+        start = perf_counter()
+        rows = iter(self.classifier(np.stack(flat)) if flat else [])
+        share = (perf_counter() - start) / max(1, len(flat))
+        for answer in answers:
+            for face, row in zip(answer.faces, rows, strict=False):
+                face.probability = float(1 - row[0])
+                face.kind = KINDS[1 + int(row[2] > row[1])] if face.probability >= self.threshold else "none"
+            if answer.faces:
+                main = answer.faces[0]
+                if self.any_face:
+                    main = max(answer.faces, key=lambda face: face.probability)
+                answer.probability, answer.kind = main.probability, main.kind
+                answer.glasses = main.probability >= self.threshold
+                answer.seconds["classify"] = share * len(answer.faces)
+            yield answer
+
+
+def _path_of(photo) -> str:
+    """The path or file name of a photo, "" where it has none."""
+    if isinstance(photo, str | os.PathLike):
+        return os.fspath(photo)
+    name = getattr(photo, "name", "") if hasattr(photo, "read") else ""
+    return name if isinstance(name, str) else ""
