@@ -13,6 +13,7 @@ from . import Face, shrink
 
 WINDOW = 24  # pixels: the smallest face that the cascade sees
 SIZE = 480  # pixels on the long side of the searched image
+MIN_SCORE = 0.4  # of 320 pictures of nobody 6 reach it; of 611 with a face 12 of those that the cascade finds do not
 
 
 class Haar:
@@ -20,7 +21,8 @@ class Haar:
 
     name = "haar"
 
-    def __init__(self):
+    def __init__(self, min_score: float = MIN_SCORE):
+        self.min_score = min_score
         if not hasattr(cv2, "CascadeClassifier"):
             raise ModuleNotFoundError("OpenCV 5 has no cascades", name="OpenCV 4")
         path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
@@ -34,9 +36,11 @@ class Haar:
         with self._lock:
             boxes, _, weights = self._cascade.detectMultiScale3(gray, 1.1, 5, outputRejectLevels=True)
         # The cascade's weight has no upper end; 1 - exp(-w / 4) orders faces the same way within 0 to 1.
+        scores = 1 - np.exp(-np.maximum(np.ravel(weights), 0) / 4)
         return [
-            Face(_slim_box(box / scale), score=float(1 - np.exp(-max(weight, 0) / 4)), detector=self.name)
-            for box, weight in zip(boxes, np.ravel(weights), strict=True)
+            Face(_slim_box(box / scale), score=float(score), detector=self.name)
+            for box, score in zip(boxes, scores, strict=True)
+            if score >= self.min_score
         ]
 
 

@@ -1,148 +1,244 @@
-"""Does the face in each photo wear glasses?  The command line.
+"""Do the faces in these photos wear glasses?  The command line.
 
-    python predict.py photo.jpg                          # Found glasses (0.979, eyeglasses): photo.jpg
-    python predict.py photos/ --recursive --format jsonl --output answers.jsonl
-    python predict.py photos/ --draw drawn/ --time
+    glasses photo.jpg                                    # Found glasses (0.979, eyeglasses): photo.jpg
+    glasses photos/ --recursive --format jsonl --output answers.jsonl
+    glasses photos/ --sort sorted/ --draw drawn/ --time
 
-Answers go to stdout or --output, everything else to stderr. Exit status: 0, all photos were read; 1, some could
-not be (each is reported in its place, the others are answered); 2, the command line is wrong.
+`glasses PATH...` is short for `glasses predict PATH...`; a file that is called as a command is named with its folder
+(./predict). Answers go to stdout or --output, everything else to stderr. Exit status: 0, all photos were read;
+1, some could not be (each is reported in its place, the others are answered); 2, the command line is wrong.
 """
 
 import argparse
-import csv
-import io
-import json
+import hashlib
 import os
-import stat
+import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the threads are ours: one a photo, not several in each library
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of `slim`: the threads are ours, one a photo
 
 from detector_architectures import DETECTORS
 
-STAGES = ("decode", "detect", "crop", "classify")
-CSV_COLUMNS = "path glasses probability kind detector face x y w h face_probability face_kind error".split()
+from . import __version__
+from .classifiers import WEIGHTS, open_network
+from .files import whole_file
+from .folders import file_away, find_photos, holds_photo_of, numbered
+from .output import FORMATS, FileOutput, OutputError, StreamOutput, one_line, open_output, outcome
+from .photos import PhotoError, read_image
+from .pipeline import Answer, GlassesPipeline
+
+STAGES = ("decode", "detect", "align", "classify")
+DRAWN = b"drawn by glasses predict"  # comment in the pictures of --draw, by which a later run knows them
 
 
-def find_photos(paths: Sequence[str], recursive: bool = False) -> Iterator[tuple[str, str | None]]:
-    """(path, None) of every photo that `paths` name, in order, or (path, why not) where there is none.
+class Stopped(BaseException):
+    """A signal asked the process to end; `number` is the signal's."""
 
-    A file counts whatever it is called; in a folder those with a picture's suffix do, sorted by name, and
-    with `recursive` those of its subfolders too. Links are followed; one that leads back up is reported.
+    def __init__(self, number: int):
+        self.number = number
+
+
+# ------------------------------------------------------------------------------------------ the command line
+
+
+def predict_parser(prog: str = "glasses predict") -> argparse.ArgumentParser:
+    """The options of `glasses predict`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Do the faces in these photos wear glasses? `glasses PATH...` means `glasses predict PATH...`.",
+        epilog="Exit status: 0 all photos read, 1 some could not be read, 2 wrong command line.",
+    )
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="a photo, or a folder of photos")
+    add("--detector", default="auto", choices=DETECTORS, help="how to find the face (default: auto)")
+    add("--model", default="glasses", help="glasses, accurate, or an .onnx file (default: glasses)")
+    add("--threshold", type=float, help="probability from which to say glasses (default: the model's)")
+    add("--assume-face", action="store_true", help="where no face is found, take the centre of the photo for one")
+    add("--any", action="store_true", help="answer for the face likeliest to wear glasses, not for the main one")
+    add("--format", default="text", choices=FORMATS, help="default: text")
+    add("--output", metavar="FILE", help="write the answers there instead of to stdout")
+    add("--resume", action="store_true", help="complete the answers of an interrupted run with --output")
+    add("--recursive", action="store_true", help="look into subfolders too")
+    add("--sort", metavar="DIR", type=Path, help="copy the photos to DIR/glasses, no_glasses, nobody, unreadable")
+    add("--link", action="store_true", help="with --sort, link them instead")
+    add("--draw", metavar="DIR", type=Path, help="write the photos with boxes and answers there")
+    add("--time", action="store_true", help="print the time of each stage")
+    return parser
+
+
+def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Exits with 2 and one line where an option is wrong; makes the folders of --draw and --sort."""
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        parser.error(f"--threshold must be between 0 and 1, not {options.threshold}")
+    if options.output and not os.path.isdir(os.path.dirname(options.output) or "."):
+        parser.error(f"--output: there is no folder {os.path.dirname(options.output)}")
+    if options.output and os.path.isdir(options.output):
+        parser.error(f"--output: {options.output} is a folder, give a file")
+    if options.resume and not options.output:
+        parser.error("--resume needs the --output of the run that was interrupted")
+    if options.link and not options.sort:
+        parser.error("--link needs --sort DIR")
+    for name in ("draw", "sort"):
+        if folder := getattr(options, name):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                parser.error(f"--{name}: cannot make the folder {folder}: {error.strerror}")
+
+
+def settings_of(options: argparse.Namespace) -> dict:
+    """All that decides what is written, for --resume: the options, and the network by its content."""
+    model = Path(options.model)
+    file = model if model.suffix else WEIGHTS / f"{options.model}.onnx"
+    names = ("detector", "threshold", "assume_face", "any", "format", "sort", "link", "draw")
+    settings = {name: getattr(options, name) for name in names}
+    settings |= {name: value and str(value) for name, value in settings.items() if isinstance(value, Path)}
+    return settings | {"model": hashlib.sha256(file.read_bytes()).hexdigest()[:16], "version": __version__}
+
+
+# ------------------------------------------------------------------------------------------------- predict
+
+
+def predict(options: argparse.Namespace, prog: str, open_classifier: Callable = open_network) -> int:
+    """Answer for all photos that the options name; returns the exit status.
+
+    open_classifier: called with the name or path of --model. Messages on stderr begin with `prog`.
     """
-    from pipeline import IMAGE_SUFFIXES
-
-    def walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str | None]]:
-        try:
-            status = os.stat(folder)
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            yield folder, f"cannot open the folder: {error.strerror}"
-            return
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            yield folder, "a loop: this link leads back to a folder above it"
-            return
-        for entry in entries:
-            if os.path.isdir(entry.path):  # False for a link that leads nowhere: reading it says why
-                if recursive:
-                    yield from walk(entry.path, (*above, here))
-            elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-                yield entry.path, None
-
-    for path in paths:
-        if os.path.isdir(path):
-            found = list(walk(path, ()))
-            yield from found or [
-                (path, f"no pictures in this folder{'' if recursive else '; --recursive looks deeper'}")
-            ]
-        else:
-            yield path, None
-
-
-class OutputError(Exception):
-    """The answers cannot be written; one line that names the file and says why."""
-
-
-@contextmanager
-def open_output(path: str | None):
-    """stdout, or a file that appears at `path` only when everything is in it. Raises OutputError."""
-    if path is None:
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-        yield sys.stdout
-        return
-    in_place = os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)  # /dev/stdout, a pipe
-    partial = path if in_place else f"{path}.{os.getpid()}.part"
+    start = perf_counter()
+    photos = list(find_photos(options.paths, options.recursive))
+    for name in ("draw", "sort"):
+        if (folder := getattr(options, name)) and holds_photo_of(folder, [path for path, _ in photos]):
+            return _refuse(prog, f"--{name}: {folder} holds photos of the input, give another folder")
     try:
-        with open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
-        if not in_place:
-            os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if not in_place and os.path.exists(partial):
-            os.unlink(partial)
+        pipeline = GlassesPipeline(
+            options.detector,
+            threshold=options.threshold,
+            classifier=open_classifier(options.model),
+            assume_face=options.assume_face,
+            any_face=options.any,
+        )
+        names = [path for path, _ in photos]
+        output = open_output(options.output, options.format, settings_of(options), names, options.resume)
+    except (ImportError, ValueError, OSError, OutputError) as error:
+        return _refuse(prog, error)
+    started = perf_counter() - start
+
+    try:
+        seconds = _answer_all(photos, pipeline, output, options, prog)
+        output.close()
+    except BaseException:
+        if kept := output.keep():
+            print(f"{prog}: {kept}", file=sys.stderr)
+        raise
+    if options.time and seconds:
+        print(time_table(seconds, started), file=sys.stderr)
+    print(summary(output.counts), file=sys.stderr)
+    return 1 if output.counts["unreadable"] else 0
 
 
-def same_folder(first: str | os.PathLike, second: str | os.PathLike) -> bool:
-    """Whether both paths lead to one folder that exists."""
-    return os.path.isdir(second) and os.path.samefile(first, second)
+def _refuse(prog: str, reason: object) -> int:
+    print(f"{prog}: {reason}", file=sys.stderr)
+    return 2
 
 
-def as_text(answer) -> str:
-    """One line for a photo with glasses, nothing for another."""
-    return f"Found glasses ({answer.probability:.3f}, {answer.kind}): {answer.path}\n" if answer.glasses else ""
+def _answer_all(
+    photos: Sequence[tuple[str, str | None]],
+    pipeline: GlassesPipeline,
+    output: StreamOutput | FileOutput,
+    options: argparse.Namespace,
+    prog: str,
+) -> list[dict[str, float]]:
+    """Answer, write, sort and draw the photos that are not done yet; returns the times of each."""
+    from tqdm import tqdm
+
+    seconds, jobs = [], side_jobs([path for path, _ in photos], options)
+    with tqdm(photos, initial=output.done, unit="photo", disable=len(photos) < 2 or None, leave=False) as bar:
+
+        def tell(line: str) -> None:
+            bar.clear()
+            print(f"{prog}: {line}", file=sys.stderr)
+
+        for number, answer in enumerate(answers_from(photos, output.done, pipeline), output.done):
+            name = one_line(answer.path)
+            for option, job in jobs:
+                try:
+                    job(number, answer)
+                except (OSError, PhotoError) as error:
+                    tell(f"{option}: {name}: {getattr(error, 'strerror', None) or error}")
+            bar.clear()
+            output.write(answer)
+            if answer.error or answer.warning:
+                tell(f"{name}: {answer.error or answer.warning}")
+            if answer.seconds:
+                seconds.append(answer.seconds)
+            bar.update()
+    return seconds
 
 
-def as_jsonl(answer) -> str:
-    """One JSON object on a line; boxes are [x, y, w, h] in pixels of the upright photo."""
-    faces = [{"box": list(f.box), "probability": round(f.probability, 4), "kind": f.kind} for f in answer.faces]
-    record = {
-        "path": answer.path,
-        "glasses": answer.glasses,
-        "probability": None if answer.probability is None else round(answer.probability, 4),
-        "kind": answer.kind,
-        "detector": answer.detector,
-        "faces": faces,
-        "error": answer.error,
-    }
-    return json.dumps(record, ensure_ascii=False) + "\n"
+def side_jobs(photos: Sequence[str], options: argparse.Namespace) -> list[tuple[str, Callable[[int, Answer], None]]]:
+    """What --sort and --draw do with the answer of photo number n, each with its option's name."""
+    jobs = []
+    if options.sort:
+        jobs.append(("--sort", lambda _, answer: file_away(answer.path, options.sort / outcome(answer), options.link)))
+    if options.draw:
+        names = drawn_names(photos, options.draw)
+        jobs.append(("--draw", lambda number, answer: draw(answer, options.draw / names[number])))
+    return jobs
 
 
-def as_csv(answer) -> str:
-    """A row a face, the main face first; one row with the error where the photo could not be read."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    if answer.error is not None:
-        writer.writerow([answer.path, *[""] * 11, answer.error])
-    for number, face in enumerate(answer.faces):
-        row = [answer.path, int(answer.glasses), f"{answer.probability:.4f}", answer.kind, answer.detector]
-        writer.writerow([*row, number, *face.box, f"{face.probability:.4f}", face.kind, ""])
-    return buffer.getvalue()
+def answers_from(photos: Sequence[tuple[str, str | None]], done: int, pipeline: GlassesPipeline) -> Iterator[Answer]:
+    """The answers of photos[done:], in batches of the same photos as if none were done yet.
+
+    The last digits of a probability depend on the other faces of its batch: so a resumed run gives the same bytes.
+    """
+    readable = [path for path, problem in photos if problem is None]
+    before = sum(problem is None for _, problem in photos[:done])
+    first = before - before % pipeline.batch
+    answers = pipeline(readable[first:])
+    for _ in range(before - first):
+        next(answers)
+    for path, problem in photos[done:]:
+        yield next(answers) if problem is None else Answer(path, error=problem)
 
 
-FORMATS = {"text": as_text, "jsonl": as_jsonl, "csv": as_csv}
+def drawn_names(photos: Iterable[str], folder: Path) -> list[str]:
+    """A name in `folder` for the drawing of each photo: its own with .jpg, and a number where that is taken."""
+    taken, names = set(), []
+    for photo in photos:
+        own, number = f"{Path(photo).stem}.jpg", 1
+        while (name := numbered(own, number)) in taken or not _ours(folder / name):
+            number += 1
+        taken.add(name)
+        names.append(name)
+    return names
 
 
-def draw(answer, folder: Path, taken: set[str]) -> None:
-    """Write the photo with its boxes and answers into `folder`, under its own name."""
-    from pipeline import read_image
+def _ours(file: Path) -> bool:
+    """Whether nothing is lost by writing `file`: it is not there, or an earlier run drew it."""
+    from PIL import Image
 
-    from figures import annotate
+    try:
+        with Image.open(file) as picture:
+            return picture.info.get("comment") == DRAWN
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
-    stem, number = Path(answer.path).stem, 1
-    while (name := f"{stem}{'' if number == 1 else f'-{number}'}.jpg") in taken:
-        number += 1
-    taken.add(name)
-    partial = folder / f".{name}.part"
+
+def draw(answer: Answer, file: Path) -> None:
+    """Write the photo with its boxes and answers as `file`. Raises OSError and PhotoError."""
+    if answer.error:
+        return
+    from .drawing import annotate
+
     image, scale = read_image(answer.path)
-    annotate(image, answer, scale).save(partial, format="JPEG", quality=90)
-    os.replace(partial, folder / name)
+    with whole_file(file) as partial:
+        annotate(image, answer, scale).save(partial, format="JPEG", quality=90, comment=DRAWN)
 
 
 def time_table(seconds: Sequence[dict[str, float]], started: float) -> str:
@@ -154,96 +250,58 @@ def time_table(seconds: Sequence[dict[str, float]], started: float) -> str:
     return f"median milliseconds a photo: {stages}  sum {sum(medians):.1f}; start {1000 * started:.0f}"
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; exits with 2 and one line where it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="predict.py",
-        description="Does the face in each photo wear glasses?",
-        epilog="Exit status: 0 all photos read, 1 some could not be read, 2 wrong command line.",
-    )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a photo, or a folder of photos")
-    parser.add_argument("--detector", default="auto", choices=DETECTORS, help="how to find the face (default: auto)")
-    parser.add_argument("--model", default="glasses", help="glasses, accurate, or a .safetensors or .onnx file")
-    parser.add_argument("--threshold", type=float, help="probability from which to say glasses (default: the model's)")
-    parser.add_argument("--format", default="text", choices=FORMATS, help="default: text")
-    parser.add_argument("--output", metavar="FILE", help="write the answers there instead of to stdout")
-    parser.add_argument("--recursive", action="store_true", help="look into subfolders too")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--draw", metavar="DIR", type=Path, help="write the photos with boxes and answers there")
-    parser.add_argument("--time", action="store_true", help="print the time of each stage")
+def summary(counts: Counter) -> str:
+    """ "3 of 20 photos with glasses, 2 without a face, 1 could not be read"."""
+    total = sum(counts.values()) - counts["unreadable"]
+    nobody = f", {counts['nobody']} without a face" if counts["nobody"] else ""
+    faults = f", {counts['unreadable']} could not be read" if counts["unreadable"] else ""
+    return f"{counts['glasses']} of {total} photo{'s' * (total != 1)} with glasses{nobody}{faults}"
+
+
+# ---------------------------------------------------------------------------------------------------- main
+
+
+def predict_command(arguments: Sequence[str], prog: str = "glasses") -> int:
+    """`glasses predict`."""
+    parser = predict_parser(f"{prog} predict")
     options = parser.parse_args(arguments)
-    if options.threshold is not None and not 0 <= options.threshold <= 1:
-        parser.error(f"--threshold must be between 0 and 1, not {options.threshold}")
-    if options.output and not os.path.isdir(os.path.dirname(options.output) or "."):
-        parser.error(f"--output: there is no folder {os.path.dirname(options.output)}")
-    if options.output and os.path.isdir(options.output):
-        parser.error(f"--output: {options.output} is a folder, give a file")
-    if options.draw:
-        try:
-            options.draw.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            parser.error(f"--draw: cannot make the folder {options.draw}: {error.strerror}")
-    return options
+    check_options(parser, options)
+    return predict(options, prog)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"predict": predict_command}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    start = perf_counter()
-    options = parse_arguments(arguments)
-    from pipeline import Answer, GlassesPipeline
-    from tqdm import tqdm
+    """`glasses COMMAND ...`, or `glasses PATH...` for `glasses predict PATH...`; returns the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and arguments[0] in ("-V", "--version"):
+        print(f"glasses {__version__}")
+        return 0
+    command = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "predict"
+    return COMMANDS[command](arguments)
 
-    photos = list(find_photos(options.paths, options.recursive))
-    if options.draw and any(same_folder(options.draw, os.path.dirname(path) or ".") for path, _ in photos):
-        print(f"predict.py: --draw: {options.draw} holds photos of the input, give another folder", file=sys.stderr)
-        return 2
+
+def run(command: Callable[[], int] = main, prog: str = "glasses") -> None:
+    """Run a command as the whole process: signals end it in order, and each end has its exit status."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not where the caller has it ignored, as `nohup` does
+            signal.signal(number, stop)
     try:
-        pipeline = GlassesPipeline(options.detector, options.model, options.threshold, options.device)
-    except (ImportError, ValueError, OSError) as error:
-        print(f"predict.py: {error}", file=sys.stderr)
-        return 2
-    started = perf_counter() - start
-
-    readable = pipeline(path for path, problem in photos if problem is None)
-    counts = {"glasses": 0, "none": 0, "error": 0}
-    seconds, drawn = [], set()
-    with open_output(options.output) as out:
-        if options.format == "csv":
-            out.write(",".join(CSV_COLUMNS) + "\n")
-        bar = tqdm(photos, unit="photo", disable=True if len(photos) < 2 else None, leave=False)
-        for path, problem in bar:
-            answer = next(readable) if problem is None else Answer(path, error=problem)
-            counts["error" if answer.error else "glasses" if answer.glasses else "none"] += 1
-            if line := FORMATS[options.format](answer):
-                bar.clear()
-                out.write(line)
-                out.flush()
-            if answer.error:
-                bar.clear()
-                print(f"predict.py: {answer.path}: {answer.error}", file=sys.stderr)
-                continue
-            seconds.append(answer.seconds)
-            if options.draw:
-                try:
-                    draw(answer, options.draw, drawn)
-                except OSError as error:
-                    print(f"predict.py: --draw: {answer.path}: {error.strerror or error}", file=sys.stderr)
-    if options.time and seconds:
-        print(time_table(seconds, started), file=sys.stderr)
-    faults = f", {counts['error']} could not be read" if counts["error"] else ""
-    total = counts["glasses"] + counts["none"]
-    print(f"{counts['glasses']} of {total} photo{'s' * (total != 1)} with glasses{faults}", file=sys.stderr)
-    return 1 if counts["error"] else 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
+        sys.exit(command())
     except OutputError as error:
-        print(f"predict.py: --output: {error}", file=sys.stderr)
+        print(f"{prog}: --output: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("predict.py: interrupted", file=sys.stderr)
+        print(f"{prog}: interrupted", file=sys.stderr)
         sys.exit(130)
+    except Stopped as stopped:
+        print(f"{prog}: stopped by {signal.Signals(stopped.number).name}", file=sys.stderr)
+        sys.exit(128 + stopped.number)
     except BrokenPipeError:  # the reader, as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

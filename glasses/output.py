@@ -1,0 +1,222 @@
+"""How are answers written?  As text, JSON lines or CSV; to stdout, or to a file that no interruption loses."""
+
+import csv
+import io
+import json
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from .pipeline import Answer
+
+CSV_COLUMNS = "path glasses probability kind detector face x y w h face_probability face_kind error warning".split()
+OUTCOMES = ("glasses", "no_glasses", "nobody", "unreadable")
+
+
+def outcome(answer: Answer) -> str:
+    """Which of OUTCOMES an answer is."""
+    if answer.error is not None:
+        return "unreadable"
+    if answer.glasses is None:
+        return "nobody"
+    return "glasses" if answer.glasses else "no_glasses"
+
+
+def one_line(text: str) -> str:
+    """`text` with control characters as escapes, so that a file name with a newline stays on its line."""
+    return "".join(c if c.isprintable() or 0xDC80 <= ord(c) <= 0xDCFF else repr(c)[1:-1] for c in text)
+
+
+def as_text(answer: Answer) -> str:
+    """One line for a photo with glasses, nothing for another."""
+    if not answer.glasses:
+        return ""
+    return f"Found glasses ({answer.probability:.3f}, {answer.kind}): {one_line(answer.path)}\n"
+
+
+def as_jsonl(answer: Answer) -> str:
+    """One JSON object on a line; boxes are [x, y, w, h] in pixels of the upright photo."""
+    faces = [{"box": list(f.box), "probability": round(f.probability, 4), "kind": f.kind} for f in answer.faces]
+    record = {
+        "path": answer.path,
+        "glasses": answer.glasses,
+        "probability": None if answer.probability is None else round(answer.probability, 4),
+        "kind": answer.kind,
+        "detector": answer.detector,
+        "faces": faces,
+        "error": answer.error,
+        "warning": answer.warning,
+    }
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def as_csv(answer: Answer) -> str:
+    """A row a face, the main face first; one row with empty cells where there is none."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    end = [answer.error or "", answer.warning or ""]
+    if not answer.faces:
+        writer.writerow([answer.path, *[""] * 11, *end])
+    for number, face in enumerate(answer.faces):
+        row = [answer.path, int(answer.glasses), f"{answer.probability:.4f}", answer.kind, answer.detector]
+        writer.writerow([*row, number, *face.box, f"{face.probability:.4f}", face.kind, *end])
+    return buffer.getvalue()
+
+
+FORMATS = {"text": as_text, "jsonl": as_jsonl, "csv": as_csv}
+HEADERS = {"text": "", "jsonl": "", "csv": ",".join(CSV_COLUMNS) + "\n"}
+
+
+def _write_all(file: io.RawIOBase, content: bytes) -> None:
+    """Write all of it to an unbuffered file, which may take less at a time."""
+    while content:
+        content = content[file.write(content) :]
+
+
+class OutputError(Exception):
+    """The answers cannot be written; one line that names the file, says why, and how to go on."""
+
+
+class StreamOutput:
+    """Answers to stdout, or to a pipe or device; nothing to resume."""
+
+    done = 0
+
+    def __init__(self, path: str | None, form: str):
+        if path is None:
+            if hasattr(sys.stdout, "reconfigure"):  # not where something else stands in for it
+                sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+            self.file = sys.stdout
+        else:
+            self.file = open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
+        self.name, self.form, self.counts = path or "stdout", form, Counter()
+        if HEADERS[form]:
+            self._print(HEADERS[form])
+
+    def write(self, answer: Answer) -> None:
+        self.counts[outcome(answer)] += 1
+        if text := FORMATS[self.form](answer):
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        try:
+            self.file.write(text)
+            self.file.flush()
+        except BrokenPipeError:  # the reader has seen enough: not an error of ours
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot write {self.name}: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        if self.file is not sys.stdout:
+            self.file.close()
+
+    def keep(self) -> str | None:
+        """What to tell of the answers that are there when the run stops early."""
+        return None
+
+
+class FileOutput:
+    """Answers to a file that appears at `path` when all are in it; until then they lie in `path`.part.
+
+    Beside that, `path`.part.log says with which settings they were made (its first line) and, a line a photo, how far
+    they reach: [path of the photo, outcome, bytes of `path`.part so far]. What the log does not know of is made again,
+    so a run may be killed at any moment. `done`: the number of photos that are answered already. counts: by outcome.
+
+    Raises OutputError where the answers of another run are in the way.
+    """
+
+    def __init__(self, path: str, form: str, settings: dict, photos: Sequence[str], resume: bool = False):
+        self.path, self.form, self.counts, self.done = Path(path), form, Counter(), 0
+        self.part, self.log = Path(f"{path}.part"), Path(f"{path}.part.log")
+        if self.log.is_file() and not resume:
+            raise OutputError(
+                f"{self.part} holds the answers of a run that goes on or was interrupted: "
+                f"--resume completes them; delete it and {self.log.name} to begin anew"
+            )
+        if self.log.is_file():
+            start, kept = self._recall(settings, photos)
+        else:
+            header = HEADERS[form].encode()
+            self.part.write_bytes(header)
+            self.log.write_text(json.dumps([settings, len(header)]) + "\n")
+            start, kept = len(header), self.log.stat().st_size
+        self.answers, self.notes = open(self.part, "r+b", buffering=0), open(self.log, "r+b", buffering=0)  # noqa: SIM115
+        for file, size in ((self.answers, start), (self.notes, kept)):
+            file.truncate(size)
+            file.seek(size)
+        self.bytes = start
+
+    def _recall(self, settings: dict, photos: Sequence[str]) -> tuple[int, int]:
+        """Read the log: how many bytes of the answers and of the log are good; fills `done` and `counts`."""
+        lines = self.log.read_bytes().splitlines(keepends=True)
+        try:
+            before, good = json.loads(lines[0])
+        except (IndexError, ValueError) as error:
+            raise OutputError(f"{self.log} is damaged: delete it and {self.part.name} to begin anew") from error
+        if other := [key for key in settings if before.get(key) != settings[key]]:
+            was = ", ".join(f"{key} was {before.get(key)!r} and is {settings[key]!r}" for key in other)
+            raise OutputError(f"--resume: {self.part} was made with other options ({was}): give the same ones")
+        size, read = self.part.stat().st_size if self.part.is_file() else 0, len(lines[0])
+        for line in lines[1:]:
+            try:
+                photo, result, end = json.loads(line)
+            except ValueError:  # the last line of a run that was killed
+                break
+            if not line.endswith(b"\n") or end > size:
+                break
+            if self.done >= len(photos) or photo != photos[self.done]:
+                raise OutputError(
+                    f"--resume: other photos than those of {self.part}, from number {self.done + 1} on: "
+                    f"give the same ones, or delete it and {self.log.name} to begin anew"
+                )
+            self.done, self.counts[result] = self.done + 1, self.counts[result] + 1
+            good, read = end, read + len(line)
+        return good, read
+
+    def write(self, answer: Answer) -> None:
+        text = FORMATS[self.form](answer).encode("utf-8", "backslashreplace")
+        result = outcome(answer)
+        note = json.dumps([answer.path, result, self.bytes + len(text)]) + "\n"
+        try:
+            _write_all(self.answers, text)
+            _write_all(self.notes, note.encode())
+        except OSError as error:
+            raise OutputError(f"cannot write {self.part}: {error.strerror}") from error
+        self.bytes += len(text)
+        self.done, self.counts[result] = self.done + 1, self.counts[result] + 1
+
+    def close(self) -> None:
+        """All photos are answered: the file takes its name."""
+        self.answers.close()
+        self.notes.close()
+        try:
+            os.replace(self.part, self.path)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
+        self.log.unlink()
+
+    def keep(self) -> str | None:
+        """Stop early: what is answered stays, and a line says where; where nothing is, nothing stays."""
+        self.answers.close()
+        self.notes.close()
+        if self.done:
+            return f"{self.done} answers are kept in {self.part}: --resume goes on from there"
+        self.part.unlink()
+        self.log.unlink()
+        return None
+
+
+def open_output(
+    path: str | None, form: str, settings: dict, photos: Sequence[str], resume: bool = False
+) -> StreamOutput | FileOutput:
+    """Where the answers for `photos` go, in a format of FORMATS: stdout where `path` is None. Raises OutputError."""
+    try:
+        if path is None or (os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)):  # /dev/stdout, a pipe
+            return StreamOutput(path, form)
+        return FileOutput(path, form, settings, photos, resume)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
