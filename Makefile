@@ -2,6 +2,7 @@
 # make test       the tests
 # make solutions  executes the solutions to the exercises       make notebooks  runs all in place, as they are committed
 # make lint  make format                                        make bench      the timings
+# make newest     the tests with the newest versions of all packages, in an environment of their own
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb))
 SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
 EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR --KernelManager.transport_encryption=auto
 
-.PHONY: run solutions notebooks test lint format bench clean
+.PHONY: run solutions notebooks test lint format bench newest clean
 
 run: .venv/run.stamp
 	@for notebook in $(NOTEBOOKS); do echo "executing $$notebook"; $(EXECUTE) --output-dir build $$notebook || exit 1; done
@@ -38,17 +39,22 @@ format: .venv/dev.stamp
 	$(BIN)/ruff format .
 
 bench: .venv/run.stamp
-	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python -m benchmarks.latency
+
+newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -r requirements-dev.txt
+	.venv-newest/bin/python -m pytest $(PYTEST_ARGS)
 
 # The environment is brought up to date where a requirement changed; a stamp is written only when it is whole.
-.venv/run.stamp: requirements.txt
+.venv/run.stamp: requirements.txt constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed, not " + sys.version.split()[0] + ": make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt
 	touch $@
 
-.venv/dev.stamp: requirements-dev.txt .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+.venv/dev.stamp: requirements-dev.txt constraints.txt .venv/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
 	touch $@
 
 clean:

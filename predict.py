@@ -9,12 +9,13 @@ All other options and the output are those of `glasses predict` (glasses/cli.py)
 from collections.abc import Sequence
 from pathlib import Path
 
-from glasses.classifiers import open_network
-from glasses.cli import check_options, predict, predict_parser, run
+from glasses.cli import check_options, predict_parser, run
 
 
 def open_classifier(model: str, device: str):
     """ONNX Runtime's network where it will do, so that torch, which takes seconds, is not imported; else torch's."""
+    from glasses.classifiers import open_network
+
     if device in ("auto", "cpu") and Path(model).suffix != ".safetensors":
         try:
             return open_network(model)
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     options = parser.parse_args(arguments)
     check_options(parser, options)
+    from glasses.predict import predict  # with OpenCV and ONNX Runtime, for which --help need not wait
+
     return predict(options, "predict.py", lambda model: open_classifier(model, options.device))
 
 

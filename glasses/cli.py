@@ -6,33 +6,22 @@
 
 `glasses PATH...` is short for `glasses predict PATH...`; a file that is called as a command is named with its folder
 (./predict). Answers go to stdout or --output, everything else to stderr. Exit status: 0, all photos were read;
-1, some could not be (each is reported in its place, the others are answered); 2, the command line is wrong.
+1, some could not be read, sorted or drawn (each is reported, the others are answered); 2, the command line is wrong.
 """
 
 import argparse
-import hashlib
 import os
 import signal
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of `slim`: the threads are ours, one a photo
 
 from detector_architectures import DETECTORS
 
 from . import __version__
-from .classifiers import WEIGHTS, open_network
-from .files import whole_file
-from .folders import file_away, find_photos, holds_photo_of, numbered
-from .output import FORMATS, FileOutput, OutputError, StreamOutput, one_line, open_output, outcome
-from .photos import PhotoError, read_image
-from .pipeline import Answer, GlassesPipeline
-
-STAGES = ("decode", "detect", "align", "classify")
-DRAWN = b"drawn by glasses predict"  # comment in the pictures of --draw, by which a later run knows them
+from .output import FORMATS, OutputError
 
 
 class Stopped(BaseException):
@@ -90,174 +79,6 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
                 parser.error(f"--{name}: cannot make the folder {folder}: {error.strerror}")
 
 
-def settings_of(options: argparse.Namespace) -> dict:
-    """All that decides what is written, for --resume: the options, and the network by its content."""
-    model = Path(options.model)
-    file = model if model.suffix else WEIGHTS / f"{options.model}.onnx"
-    names = ("detector", "threshold", "assume_face", "any", "format", "sort", "link", "draw")
-    settings = {name: getattr(options, name) for name in names}
-    settings |= {name: value and str(value) for name, value in settings.items() if isinstance(value, Path)}
-    return settings | {"model": hashlib.sha256(file.read_bytes()).hexdigest()[:16], "version": __version__}
-
-
-# ------------------------------------------------------------------------------------------------- predict
-
-
-def predict(options: argparse.Namespace, prog: str, open_classifier: Callable = open_network) -> int:
-    """Answer for all photos that the options name; returns the exit status.
-
-    open_classifier: called with the name or path of --model. Messages on stderr begin with `prog`.
-    """
-    start = perf_counter()
-    photos = list(find_photos(options.paths, options.recursive))
-    for name in ("draw", "sort"):
-        if (folder := getattr(options, name)) and holds_photo_of(folder, [path for path, _ in photos]):
-            return _refuse(prog, f"--{name}: {folder} holds photos of the input, give another folder")
-    try:
-        pipeline = GlassesPipeline(
-            options.detector,
-            threshold=options.threshold,
-            classifier=open_classifier(options.model),
-            assume_face=options.assume_face,
-            any_face=options.any,
-        )
-        names = [path for path, _ in photos]
-        output = open_output(options.output, options.format, settings_of(options), names, options.resume)
-    except (ImportError, ValueError, OSError, OutputError) as error:
-        return _refuse(prog, error)
-    started = perf_counter() - start
-
-    try:
-        seconds = _answer_all(photos, pipeline, output, options, prog)
-        output.close()
-    except BaseException:
-        if kept := output.keep():
-            print(f"{prog}: {kept}", file=sys.stderr)
-        raise
-    if options.time and seconds:
-        print(time_table(seconds, started), file=sys.stderr)
-    print(summary(output.counts), file=sys.stderr)
-    return 1 if output.counts["unreadable"] else 0
-
-
-def _refuse(prog: str, reason: object) -> int:
-    print(f"{prog}: {reason}", file=sys.stderr)
-    return 2
-
-
-def _answer_all(
-    photos: Sequence[tuple[str, str | None]],
-    pipeline: GlassesPipeline,
-    output: StreamOutput | FileOutput,
-    options: argparse.Namespace,
-    prog: str,
-) -> list[dict[str, float]]:
-    """Answer, write, sort and draw the photos that are not done yet; returns the times of each."""
-    from tqdm import tqdm
-
-    seconds, jobs = [], side_jobs([path for path, _ in photos], options)
-    with tqdm(photos, initial=output.done, unit="photo", disable=len(photos) < 2 or None, leave=False) as bar:
-
-        def tell(line: str) -> None:
-            bar.clear()
-            print(f"{prog}: {line}", file=sys.stderr)
-
-        for number, answer in enumerate(answers_from(photos, output.done, pipeline), output.done):
-            name = one_line(answer.path)
-            for option, job in jobs:
-                try:
-                    job(number, answer)
-                except (OSError, PhotoError) as error:
-                    tell(f"{option}: {name}: {getattr(error, 'strerror', None) or error}")
-            bar.clear()
-            output.write(answer)
-            if answer.error or answer.warning:
-                tell(f"{name}: {answer.error or answer.warning}")
-            if answer.seconds:
-                seconds.append(answer.seconds)
-            bar.update()
-    return seconds
-
-
-def side_jobs(photos: Sequence[str], options: argparse.Namespace) -> list[tuple[str, Callable[[int, Answer], None]]]:
-    """What --sort and --draw do with the answer of photo number n, each with its option's name."""
-    jobs = []
-    if options.sort:
-        jobs.append(("--sort", lambda _, answer: file_away(answer.path, options.sort / outcome(answer), options.link)))
-    if options.draw:
-        names = drawn_names(photos, options.draw)
-        jobs.append(("--draw", lambda number, answer: draw(answer, options.draw / names[number])))
-    return jobs
-
-
-def answers_from(photos: Sequence[tuple[str, str | None]], done: int, pipeline: GlassesPipeline) -> Iterator[Answer]:
-    """The answers of photos[done:], in batches of the same photos as if none were done yet.
-
-    The last digits of a probability depend on the other faces of its batch: so a resumed run gives the same bytes.
-    """
-    readable = [path for path, problem in photos if problem is None]
-    before = sum(problem is None for _, problem in photos[:done])
-    first = before - before % pipeline.batch
-    answers = pipeline(readable[first:])
-    for _ in range(before - first):
-        next(answers)
-    for path, problem in photos[done:]:
-        yield next(answers) if problem is None else Answer(path, error=problem)
-
-
-def drawn_names(photos: Iterable[str], folder: Path) -> list[str]:
-    """A name in `folder` for the drawing of each photo: its own with .jpg, and a number where that is taken."""
-    taken, names = set(), []
-    for photo in photos:
-        own, number = f"{Path(photo).stem}.jpg", 1
-        while (name := numbered(own, number)) in taken or not _ours(folder / name):
-            number += 1
-        taken.add(name)
-        names.append(name)
-    return names
-
-
-def _ours(file: Path) -> bool:
-    """Whether nothing is lost by writing `file`: it is not there, or an earlier run drew it."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as picture:
-            return picture.info.get("comment") == DRAWN
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-
-
-def draw(answer: Answer, file: Path) -> None:
-    """Write the photo with its boxes and answers as `file`. Raises OSError and PhotoError."""
-    if answer.error:
-        return
-    from .drawing import annotate
-
-    image, scale = read_image(answer.path)
-    with whole_file(file) as partial:
-        annotate(image, answer, scale).save(partial, format="JPEG", quality=90, comment=DRAWN)
-
-
-def time_table(seconds: Sequence[dict[str, float]], started: float) -> str:
-    """The median time of each stage over the photos, in milliseconds."""
-    import numpy as np
-
-    medians = [1000 * float(np.median([times[stage] for times in seconds])) for stage in STAGES]
-    stages = "  ".join(f"{stage} {value:.1f}" for stage, value in zip(STAGES, medians, strict=True))
-    return f"median milliseconds a photo: {stages}  sum {sum(medians):.1f}; start {1000 * started:.0f}"
-
-
-def summary(counts: Counter) -> str:
-    """ "3 of 20 photos with glasses, 2 without a face, 1 could not be read"."""
-    total = sum(counts.values()) - counts["unreadable"]
-    nobody = f", {counts['nobody']} without a face" if counts["nobody"] else ""
-    faults = f", {counts['unreadable']} could not be read" if counts["unreadable"] else ""
-    return f"{counts['glasses']} of {total} photo{'s' * (total != 1)} with glasses{nobody}{faults}"
-
-
 # ---------------------------------------------------------------------------------------------------- main
 
 
@@ -266,6 +87,8 @@ def predict_command(arguments: Sequence[str], prog: str = "glasses") -> int:
     parser = predict_parser(f"{prog} predict")
     options = parser.parse_args(arguments)
     check_options(parser, options)
+    from .predict import predict  # with OpenCV and ONNX Runtime, for which --help need not wait
+
     return predict(options, prog)
 
 

@@ -52,9 +52,9 @@ def holds_photo_of(folder: str | os.PathLike, photos: Sequence[str]) -> bool:
     """Whether one of the photos lies in `folder` or below it."""
     if not os.path.isdir(folder):
         return False
-    top = os.path.realpath(folder)
-    parents = {os.path.realpath(os.path.dirname(photo) or ".") for photo in photos}
-    return any(os.path.commonpath([top, parent]) == top for parent in parents)
+    top = Path(folder).resolve()
+    parents = {os.path.dirname(photo) or "." for photo in photos}
+    return any(Path(parent).resolve().is_relative_to(top) for parent in parents)
 
 
 def numbered(name: str, number: int) -> str:

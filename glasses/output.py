@@ -9,14 +9,16 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .pipeline import Answer
+if TYPE_CHECKING:
+    from .pipeline import Answer
 
 CSV_COLUMNS = "path glasses probability kind detector face x y w h face_probability face_kind error warning".split()
 OUTCOMES = ("glasses", "no_glasses", "nobody", "unreadable")
 
 
-def outcome(answer: Answer) -> str:
+def outcome(answer: "Answer") -> str:
     """Which of OUTCOMES an answer is."""
     if answer.error is not None:
         return "unreadable"
@@ -30,14 +32,14 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() or 0xDC80 <= ord(c) <= 0xDCFF else repr(c)[1:-1] for c in text)
 
 
-def as_text(answer: Answer) -> str:
+def as_text(answer: "Answer") -> str:
     """One line for a photo with glasses, nothing for another."""
     if not answer.glasses:
         return ""
     return f"Found glasses ({answer.probability:.3f}, {answer.kind}): {one_line(answer.path)}\n"
 
 
-def as_jsonl(answer: Answer) -> str:
+def as_jsonl(answer: "Answer") -> str:
     """One JSON object on a line; boxes are [x, y, w, h] in pixels of the upright photo."""
     faces = [{"box": list(f.box), "probability": round(f.probability, 4), "kind": f.kind} for f in answer.faces]
     record = {
@@ -53,7 +55,7 @@ def as_jsonl(answer: Answer) -> str:
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def as_csv(answer: Answer) -> str:
+def as_csv(answer: "Answer") -> str:
     """A row a face, the main face first; one row with empty cells where there is none."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -96,7 +98,7 @@ class StreamOutput:
         if HEADERS[form]:
             self._print(HEADERS[form])
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: "Answer") -> None:
         self.counts[outcome(answer)] += 1
         if text := FORMATS[self.form](answer):
             self._print(text)
@@ -177,7 +179,7 @@ class FileOutput:
             good, read = end, read + len(line)
         return good, read
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: "Answer") -> None:
         text = FORMATS[self.form](answer).encode("utf-8", "backslashreplace")
         result = outcome(answer)
         note = json.dumps([answer.path, result, self.bytes + len(text)]) + "\n"

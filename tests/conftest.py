@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 from PIL import Image, ImageDraw
 
 from sample_photos import sample_photos
@@ -49,6 +50,18 @@ def astronaut() -> Path:
 def hopper() -> Path:
     """A portrait with glasses, 512x600."""
     return sample_photos()["grace_hopper.jpg"]
+
+
+NOBODY = (
+    "brick.png chelsea.png chessboard_GRAY.png clock_motion.png coffee.png coins.png color.png grass.png gravel.png "
+    "horse.png hubble_deep_field.jpg ihc.png moon.png motorcycle_left.png page.png retina.jpg rocket.jpg text.png"
+).split()
+
+
+@pytest.fixture(scope="session")
+def nobody() -> list[Path]:
+    """Eighteen pictures in which there is no face, from scikit-image: a cat, coins, stars, a page ..."""
+    return [Path(skimage.__file__).parent / "data" / name for name in NOBODY]
 
 
 def cartoon(glasses: int, seed: int = 0, size: int = 120) -> Image.Image:
