@@ -1,14 +1,14 @@
 """Bare faces out of nothing: a linear model of shape and texture, and a small network that adds the detail.
 
-    from face_generator import FaceGenerator
+    from synthetic.face_generator import FaceGenerator
     generator = FaceGenerator.load()
     latents = generator.sample(8, numpy.random.default_rng(0))       # (8, K) float32
     faces, landmarks = generator(latents)                            # (8, 112, 112, 3) uint8, (8, 68, 2) pixels
 
 A face is made in three steps. The latent vector gives, linearly, the places of 68 landmarks and a blurred
 *texture*: the face as it would look if its landmarks lay at their mean (Cootes, Edwards, Taylor: "Active
-Appearance Models", PAMI 2001). `Refiner`, trained against a discriminator by `train_generator.py`, sharpens the
-texture. A thin-plate spline (Bookstein, PAMI 1989) then carries the texture to the landmarks.
+Appearance Models", PAMI 2001). `Refiner`, trained against a discriminator by `synthetic/train_generator.py`, sharpens
+the texture. A thin-plate spline (Bookstein, PAMI 1989) then carries the texture to the landmarks.
 """
 
 import os
@@ -82,13 +82,13 @@ def spline_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def spline_map(source: np.ndarray, at: np.ndarray, stiffness: float = 3.0) -> np.ndarray:
-    """(M, N) matrix that carries the N points `target` to where the M points `at` go: `matrix @ target`.
+    """(M, N) matrix of the thin-plate spline from the points `source` (N, 2) to any `target` (N, 2).
 
-    The thin-plate spline takes each of `source` (N, 2) to its target, nearly: `stiffness`, in pixels squared,
-    smooths over landmarks that are off by a pixel.
+    `matrix @ target` is where the spline takes the points `at` (M, 2). It takes each source to its target only
+    nearly: `stiffness`, in pixels squared, smooths over landmarks that are off by a pixel.
     """
     n = len(source)
-    system = np.zeros((n + 3, n + 3))
+    system = np.zeros((n + 3, n + 3))  # n bending weights and an affine map
     system[:n, :n] = spline_kernel(source, source) + stiffness * np.eye(n)
     system[:n, n], system[n, :n] = 1, 1
     system[:n, n + 1 :], system[n + 1 :, :n] = source, source.T
@@ -99,7 +99,8 @@ def spline_map(source: np.ndarray, at: np.ndarray, stiffness: float = 3.0) -> np
 def anchors() -> np.ndarray:
     """(20, 2) points around the texture that a spline leaves where they are, so that the background stays."""
     line = np.linspace(-4, TEXTURE + 4, 6)
-    return np.array([(x, y) for x in line for y in line if {x, y} & {line[0], line[-1]}])
+    ends = (line[0], line[-1])
+    return np.array([(x, y) for x in line for y in line if x in ends or y in ends])
 
 
 def quantize(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,15 +112,19 @@ def quantize(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class FaceGenerator:
     """Latent vectors in, faces and their landmarks out; made by `load`.
 
-    size: K, the length of a latent vector. Each of its numbers has a deviation of 1 over the faces.
+    size: K, the length of a latent vector. Each of its numbers has a standard deviation of 1 over the faces.
     """
 
     def __init__(self, tensors: dict[str, Tensor]):
-        state = {name[8:]: value.float() for name, value in tensors.items() if name.startswith("refiner.")}
+        state, part = {}, {}
+        for name, value in tensors.items():
+            if name.startswith("refiner."):
+                state[name.removeprefix("refiner.")] = value.float()
+            else:
+                part[name] = value.numpy()
         self.refiner = Refiner().eval()
         self.refiner.load_state_dict(state)
         self.refiner.to(memory_format=torch.channels_last)
-        part = {name: value.numpy() for name, value in tensors.items() if not name.startswith("refiner.")}
         self.texture_mean = part["texture_mean"].astype(np.float32)  # (3 * 96 * 96,)
         self.texture_basis = part["texture_basis"].astype(np.float32) * part["texture_scale"]  # (110, 3 * 96 * 96)
         self.shape_mean = part["shape_mean"].astype(np.float64)  # (136,)
@@ -136,18 +141,19 @@ class FaceGenerator:
     def load(cls, path: str | os.PathLike = WEIGHTS / "faces.safetensors") -> "FaceGenerator":
         """Read the weights. Raises FileNotFoundError where there are none."""
         if not Path(path).is_file():
-            raise FileNotFoundError(f"no weights at {path}: train_generator.py makes them")
+            raise FileNotFoundError(f"no weights at {path}: make them with python -m synthetic.train_generator")
         return cls(load_file(path))
 
     def sample(self, count: int, rng: np.random.Generator, variety: float = 0.85) -> np.ndarray:
         """(count, K) float32 latent vectors of faces: a mixture of Gaussians in the first, a Gaussian in the rest.
 
-        variety: the deviation within each Gaussian, 1 for that of the training faces; less is prettier.
+        variety: the standard deviation within each Gaussian, 1 for that of the training faces; less is prettier.
         """
         latents = variety * rng.standard_normal((count, self.size))
         which = rng.choice(len(self.weights), count, p=self.weights / self.weights.sum())
         d = self.means.shape[1]
-        latents[:, :d] = self.means[which] + np.einsum("nij,nj->ni", self.factors[which], latents[:, :d])
+        within = np.einsum("nij,nj->ni", self.factors[which], latents[:, :d])  # (count, d), correlated
+        latents[:, :d] = self.means[which] + within
         return latents.astype(np.float32)
 
     def blurred(self, latents: np.ndarray) -> Tensor:
@@ -166,9 +172,11 @@ class FaceGenerator:
         """(N, K) -> (N, 96, 96, 3) uint8 RGB, sharp."""
         blurred = self.blurred(latents).contiguous(memory_format=torch.channels_last)
         detail = MOST_DETAIL * torch.tanh((self.refiner(blurred) - blurred) / MOST_DETAIL)
-        texture = blurred + detail * torch.from_numpy(SKIN_DETAIL + (1 - SKIN_DETAIL) * self.sharp).permute(2, 0, 1)
-        texture = (texture.clamp(-1, 1) * 127.5 + 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-        return np.stack([_calm(one, self.sharp[..., 0]) for one in texture])
+        share = torch.from_numpy(SKIN_DETAIL + (1 - SKIN_DETAIL) * self.sharp).permute(2, 0, 1)  # (1, 96, 96)
+        sharp = (blurred + detail * share).clamp(-1, 1)
+        levels = (sharp * 127.5 + 127.5).round().byte()
+        levels = levels.permute(0, 2, 3, 1).contiguous().numpy()  # (N, 3, 96, 96) -> (N, 96, 96, 3)
+        return np.stack([_calm(texture, self.sharp[..., 0]) for texture in levels])
 
     def __call__(
         self, latents: np.ndarray, places: np.ndarray | None = None, size: int = SIZE
@@ -180,18 +188,20 @@ class FaceGenerator:
         """
         textures, shapes = self.textures(latents), self.shapes(latents)
         places = np.zeros((len(latents), 4)) if places is None else places
-        made = [
-            _place(texture, shape, self.mean_landmarks, place, size)
-            for texture, shape, place in zip(textures, shapes, places, strict=True)
-        ]
-        return np.stack([face for face, _ in made]), np.stack([landmarks for _, landmarks in made])
+        faces, landmarks = [], []
+        for texture, shape, place in zip(textures, shapes, places, strict=True):
+            face, points = _place(texture, shape, self.mean_landmarks, place, size)
+            faces.append(face)
+            landmarks.append(points)
+        return np.stack(faces), np.stack(landmarks)
 
 
 def _features(landmarks: np.ndarray) -> np.ndarray:
     """(96, 96) float32: 1 at the eyes, brows, nostrils and mouth of the texture, 0 on skin, hair and background."""
     mask = np.zeros((TEXTURE, TEXTURE), np.float32)
     for part in (slice(36, 42), slice(42, 48), slice(17, 22), slice(22, 27), slice(31, 36), slice(48, 60)):
-        cv2.fillConvexPoly(mask, cv2.convexHull(np.round(landmarks[part] * 16).astype(np.int32)), 1.0, shift=4)
+        sixteenths = np.round(landmarks[part] * 16).astype(np.int32)  # of a pixel, for shift=4
+        cv2.fillConvexPoly(mask, cv2.convexHull(sixteenths), 1.0, shift=4)
     return cv2.GaussianBlur(cv2.dilate(mask, np.ones((7, 7))), (0, 0), 3)
 
 
@@ -217,14 +227,16 @@ def _place(
     matrix = np.array([[cos, -sin], [sin, cos]])
     centre = np.array([(size - 1) / 2, (size - 1) / 2]) + 0.04 * size * np.array([right, down])
     middle = np.array([TEXTURE / 2, TEXTURE / 2])
-    grid = np.arange(0, size + GRID, GRID) + 0.0  # the spline is smooth: every fourth pixel tells the rest
-    pixels = np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
-    level = (pixels - centre) @ np.linalg.inv(matrix).T + middle  # the pixels, in the texture's frame
+
+    # For each pixel, where in the texture its colour is: turned back, then bent by the spline. The spline is smooth,
+    # so it is computed at every fourth pixel only.
+    line = np.arange(0, size + GRID, GRID) + 0.0
+    pixels = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    level = (pixels - centre) @ np.linalg.inv(matrix).T + middle
     fixed = anchors()
     at = spline_map(np.concatenate([shape, fixed]), level) @ np.concatenate([mean, fixed])
+    at = at.reshape(len(line), len(line), 2).astype(np.float32)
     between = (np.arange(size) / GRID).astype(np.float32)
-    at = cv2.remap(
-        at.reshape(len(grid), len(grid), 2).astype(np.float32), *np.meshgrid(between, between), cv2.INTER_LINEAR
-    )
+    at = cv2.remap(at, *np.meshgrid(between, between), cv2.INTER_LINEAR)  # (size, size, 2)
     face = cv2.remap(texture, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return face, (shape - middle) @ matrix.T + centre

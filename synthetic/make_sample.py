@@ -1,18 +1,18 @@
 """Faces of nobody, with and without glasses: the course's own data, and as many more as you like.
 
-    python make_sample.py                                        # data/sample again, from its seeds
-    python make_sample.py --out DIR --count 500 --glasses        # 500 further faces, all with glasses
-    python make_sample.py --out DIR --count 500 --bare --seed 7  # without
-    python make_sample.py --figures data/sample                  # faces.jpg and direction.jpg, for its README
+    python -m synthetic.make_sample                                        # data/sample again, from its seeds
+    python -m synthetic.make_sample --out DIR --count 500 --glasses        # 500 further faces, all with glasses
+    python -m synthetic.make_sample --out DIR --count 500 --bare --seed 7  # without
+    python -m synthetic.make_sample --figures data/sample                  # faces.jpg, direction.jpg for its README
 
-    from make_sample import Scene, sample_latents, render
-    latents = sample_latents(8, seed=0, glasses=True)            # (8, K) float32
-    pictures = render(latents)                                   # 8 of `Picture`: image, landmarks, kind
+    from synthetic.make_sample import Scene, sample_latents, render
+    latents = sample_latents(8, seed=0, glasses=True)                      # (8, K) float32
+    pictures = render(latents)                                             # 8 of `Picture`: image, landmarks, kind
 
-A latent vector is the whole picture: the face (`face_generator.py`), the glasses (`eyewear.py`) and the scene, the
-numbers named in SCENE. The label comes from it too: `glasses` above zero draws glasses, so the label is how the
-face was made, and no classifier has a say in it. Faces are refused only where the `slim` detector does not find
-the *bare* face at its own landmarks.
+A latent vector is the whole picture: the face (`synthetic/face_generator.py`), the glasses (`glasses/eyewear.py`) and
+the scene, the numbers named in SCENE. The label comes from it too: `glasses` above zero draws glasses, so the label
+is how the face was made, and no classifier has a say in it. Faces are refused only where the `slim` detector does not
+find the *bare* face at its own landmarks.
 
 In --out: `train.csv` (id, v1..vK, glasses), `test.csv` (without glasses), `kinds.csv` (the truth about every face),
 `label_noise.csv` (the labels of train.csv that are wrong on purpose, with the right kind, as `train.py --corrections`
@@ -41,7 +41,7 @@ from glasses.eyewear import EYEWEAR, SUNGLASSES_FROM, Canvas, Head, draw_eyewear
 from glasses.photos import PhotoError, read_image
 from synthetic.face_generator import SIZE, FaceGenerator
 
-SAMPLE = Path(__file__).parent / "data" / "sample"
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 TRAIN, TEST = 1000, 200  # faces in the layout of the Kaggle set
 IDENTITIES, PICTURES = 40, 5  # faces in the layout of MeGlass, and pictures of each
 NOISE = 0.03  # share of the labels of train.csv that are wrong on purpose
@@ -76,11 +76,11 @@ class Scene:
         self.face, self.style = latent[:faces], latent[faces : -len(SCENE)]
         self.numbers = dict(zip(SCENE, latent[-len(SCENE) :].astype(float), strict=True))
 
-    def __getattr__(self, name: str) -> float:
-        try:
-            return self.__dict__["numbers"][name]
-        except KeyError as error:
-            raise AttributeError(name) from error
+    def __getattr__(self, name: str) -> float:  # asked for what is no attribute otherwise: `scene.turn`
+        numbers = self.__dict__.get("numbers", {})  # a copy being made has none yet
+        if name not in numbers:
+            raise AttributeError(name)
+        return numbers[name]
 
     @property
     def opacity(self) -> float:
@@ -116,15 +116,20 @@ def sample_latents(
     picture a little different from the others. optical: no sunglasses.
     """
     rng = np.random.default_rng(seed)
-    alike = None if face is None else face + 0.30 * rng.standard_normal((count, len(face)))
-    faces = generator().sample(count, rng) if alike is None else alike
+    if face is None:
+        faces = generator().sample(count, rng)
+    else:
+        differences = rng.standard_normal((count, len(face)))
+        faces = face + 0.30 * differences
     style = rng.standard_normal((count, len(EYEWEAR)))
-    if optical:
-        shares = [uniform(value) * 0.99 * SUNGLASSES_FROM for value in style[:, 0]]
-        style[:, 0] = [NormalDist().inv_cdf(max(share, 1e-3)) for share in shares]
+    if optical:  # the distribution of `tint`, squeezed into the part below that of sunglasses
+        tint = EYEWEAR.index("tint")
+        shares = [uniform(value) * 0.99 * SUNGLASSES_FROM for value in style[:, tint]]
+        style[:, tint] = [NormalDist().inv_cdf(max(share, 1e-3)) for share in shares]
     scene = rng.standard_normal((count, len(SCENE)))
     worn = np.arange(count) % 2 == 0 if glasses is None else np.full(count, glasses)
-    scene[:, 0] = np.where(worn, 1, -1) * (0.8 + 0.4 * np.abs(scene[:, 0]))
+    column = SCENE.index("glasses")
+    scene[:, column] = np.where(worn, 1, -1) * (0.8 + 0.4 * np.abs(scene[:, column]))  # far from the border at 0
     return np.concatenate([faces, style, scene], axis=1).round(3).astype(np.float32)
 
 
@@ -133,19 +138,22 @@ def bare_faces(latents: np.ndarray, size: int = SIZE) -> tuple[np.ndarray, np.nd
     images, landmarks = [], []
     for start in range(0, len(latents), BATCH):
         scenes = [Scene(latent) for latent in latents[start : start + BATCH]]
-        faces, places = np.zeros((BATCH, generator().size), np.float32), np.zeros((BATCH, 4))
-        for i, s in enumerate(scenes):
-            faces[i], places[i] = s.face, np.clip(0.5 * np.array([s.turn, s.zoom, s.right, s.down]), -1.5, 1.5)
-        made = generator()(faces, places, size)
-        images.append(made[0][: len(scenes)])
-        landmarks.append(made[1][: len(scenes)])
+        faces = np.zeros((BATCH, generator().size), np.float32)
+        places = np.zeros((BATCH, 4))
+        for i, scene in enumerate(scenes):
+            faces[i] = scene.face
+            places[i] = np.clip(0.5 * np.array([scene.turn, scene.zoom, scene.right, scene.down]), -1.5, 1.5)
+        batch_images, batch_landmarks = generator()(faces, places, size)
+        images.append(batch_images[: len(scenes)])
+        landmarks.append(batch_landmarks[: len(scenes)])
     return np.concatenate(images), np.concatenate(landmarks)
 
 
 def render(latents: np.ndarray, size: int = SIZE) -> list[Picture]:
     """The pictures of (N, K) latent vectors, each (size, size, 3)."""
-    faces = zip(*bare_faces(latents, size), latents, strict=True)
-    return [draw_scene(face, landmarks, Scene(latent)) for face, landmarks, latent in faces]
+    faces, landmarks = bare_faces(latents, size)
+    scenes = [Scene(latent) for latent in latents]
+    return [draw_scene(*one) for one in zip(faces, landmarks, scenes, strict=True)]
 
 
 def draw_scene(face: np.ndarray, landmarks: np.ndarray, scene: Scene) -> Picture:
@@ -171,14 +179,18 @@ def draw_fringe(face: np.ndarray, landmarks: np.ndarray, fullness: float, rng: n
     """Strands of the face's own hair over the forehead."""
     head, canvas = Head.of(landmarks), Canvas(*face.shape[:2], blur=0.45)
     image = face.astype(np.float32)
-    at = np.clip(head.project(np.array([[x, -1.22, 0.0] for x in (-0.5, 0.0, 0.5)])), 1, len(face) - 2).astype(int)
-    hair = min(image[at[:, 1], at[:, 0]], key=np.sum)
-    low, lean, part = -0.50 + 0.08 * rng.standard_normal(), 0.25 * rng.standard_normal(), rng.uniform(-0.6, 0.6)
-    t = np.linspace(0, 1, 9)
+    above = head.project(np.array([[-0.5, -1.22, 0.0], [0.0, -1.22, 0.0], [0.5, -1.22, 0.0]]))
+    x, y = np.clip(above, 1, len(face) - 2).astype(int).T
+    hair = min(image[y, x], key=np.sum)  # the darkest of three places above the forehead
+    low = -0.50 + 0.08 * rng.standard_normal()
+    lean = 0.25 * rng.standard_normal()
+    parting = rng.uniform(-0.6, 0.6)
+    t = np.linspace(0, 1, 9)  # along a strand, from its root to its tip
     for _ in range(int(70 + 20 * fullness)):
-        x = rng.uniform(-1.0, 1.0)
-        tip = low + 0.10 * rng.standard_normal() + 0.25 * abs(x - part)
-        path = np.stack([x + (lean + 0.25 * (x - part)) * t**2, -1.7 + (tip + 1.7) * t, np.zeros(9)], 1)
+        root = rng.uniform(-1.0, 1.0)
+        tip = low + 0.10 * rng.standard_normal() + 0.25 * abs(root - parting)
+        across = root + (lean + 0.25 * (root - parting)) * t**2
+        path = np.stack([across, -1.7 + (tip + 1.7) * t, np.zeros(9)], 1)
         strand = canvas.band(head.project(path), head.unit * np.linspace(0.12, 0.02, 9))
         shade = hair * rng.uniform(0.75, 1.05)
         image += (shade - image) * (0.6 * strand[..., None])
@@ -189,59 +201,75 @@ def darken(face: np.ndarray, landmarks: np.ndarray, what: str, rng: np.random.Ge
     """Deep shadows around the eyes, heavy brows, or bags below the eyes: what a hasty look takes for a frame."""
     canvas = Canvas(*face.shape[:2], blur=0.6)
     unit = Head.of(landmarks).unit
-    mask = np.zeros(face.shape[:2], np.float32)
+    mask = canvas.empty()
     for eye, brow in ((landmarks[36:42], landmarks[17:22]), (landmarks[42:48], landmarks[22:27])):
+        centre = eye.mean(0)
         if what == "bags":
             t = np.linspace(-1, 1, 15)
             for low in rng.uniform(0.10, 0.34, 2):
                 arc = np.stack([rng.uniform(0.24, 0.36) * t, low + 0.14 * (1 - t**2) - 0.04], 1)
-                mask = np.maximum(mask, canvas.band(eye.mean(0) + unit * arc, unit * 0.05 * (1 - 0.8 * t**2)))
+                mask = np.maximum(mask, canvas.band(centre + unit * arc, unit * 0.05 * (1 - 0.8 * t**2)))
         elif what == "brows":
             mask = np.maximum(mask, canvas.band(brow, unit * np.array([0.08, 0.11, 0.12, 0.11, 0.08])))
         else:
             turn = np.linspace(0, 2 * np.pi, 40)
-            mask = np.maximum(
-                mask, canvas.fill(eye.mean(0) + unit * np.stack([0.33 * np.cos(turn), 0.2 * np.sin(turn)], 1))
-            )
+            oval = np.stack([0.33 * np.cos(turn), 0.2 * np.sin(turn)], 1)
+            mask = np.maximum(mask, canvas.fill(centre + unit * oval))
     softness, strength = {"dark_eyes": (0.09, 0.60), "bags": (0.03, 0.50), "brows": (0.02, 0.60)}[what]
     mask = cv2.GaussianBlur(mask, (0, 0), softness * unit)
-    return np.clip(face * (1 - rng.uniform(0.5, 1.0) * strength * mask[..., None]), 0, 255).astype(np.uint8)
+    strength = rng.uniform(0.5, 1.0) * strength
+    return np.clip(face * (1 - strength * mask[..., None]), 0, 255).astype(np.uint8)
 
 
 def draw_hat(face: np.ndarray, landmarks: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """A knitted hat, or a cap with a peak, and its shadow on the forehead."""
     head, canvas = Head.of(landmarks), Canvas(*face.shape[:2], blur=0.5)
-    height, width = face.shape[:2]
-    low = -0.66 - 0.12 * uniform(scene.headwear_low)
+    knitted = scene.headwear_low > 0
+    low = -0.66 - 0.12 * uniform(scene.headwear_low)  # units: the height of the edge in the middle, above the eyes
     x = np.linspace(-1.45, 1.45, 25)
     edge = head.project(np.stack([x, low + 0.16 * x**2 + 0.05 * x**4, 0.3 - 0.3 * x**2], 1))
-    up = np.array([np.sin(head.roll), -np.cos(head.roll)]) * 3 * head.unit
+    up = np.array([np.sin(head.roll), -np.cos(head.roll)]) * 3 * head.unit  # pixels: from the edge out of the picture
     cloth = canvas.fill(np.concatenate([edge, (edge + up)[::-1]]))
-    hue = np.uint8([[[int(uniform(scene.headwear_hue) * 179), rng.integers(0, 170), rng.integers(25, 200)]]])
-    colour = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)
-    yy, xx = np.mgrid[0:height, 0:width]
-    rows = ((np.stack([xx, yy], -1) - head.origin) @ up) / np.hypot(*up) / head.unit  # units above the eyes
-    columns = ((np.stack([xx, yy], -1) - head.origin) @ [-up[1], up[0]]) / np.hypot(*up) / head.unit
-    knitted = scene.headwear_low > 0
-    if knitted:
-        weave = 0.10 * np.sin(columns * rng.uniform(30, 50)) + 0.08 * (rows < -low + 0.28)
-    else:
-        weave = 0.05 * cv2.GaussianBlur(rng.standard_normal((height, width)), (0, 0), 3) * 6
-    shading = (1.05 - 0.25 * columns**2 + weave) * (0.75 + 0.25 * np.clip((rows + low) * 4 + 0.3, 0, 1))
+    hsv = [int(uniform(scene.headwear_hue) * 179), rng.integers(0, 170), rng.integers(25, 200)]
+    colour = cv2.cvtColor(np.uint8([[hsv]]), cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)
+    shading = shade_cloth(canvas, head, up, low, knitted, rng)
+
     reach = rng.uniform(0.1, 0.6)  # of the shadow, units: down to the eyes, now and then
     shadow = cv2.GaussianBlur(np.roll(cloth, round(reach * head.unit), 0), (0, 0), (0.05 + 0.2 * reach) * head.unit)
     image = face * (1 - 0.5 * shadow[..., None])
-    light = np.clip(
-        face[landmarks[30].astype(int).clip(0, height - 1)[1], landmarks[30].astype(int)[0]].mean() / 150, 0.4, 1.15
-    )
+    nose_x, nose_y = np.clip(landmarks[30].astype(int), 0, len(face) - 1)
+    light = np.clip(face[nose_y, nose_x].mean() / 150, 0.4, 1.15)
     image += (colour * shading[..., None] * light - image) * cloth[..., None]
-    if not knitted:  # the peak
-        t = np.linspace(-1, 1, 21)
-        front = np.stack([1.15 * t, low + 0.20 * (1 - t**2) * rng.uniform(0.5, 1.0) + 0.16 * t**2, np.full(21, 0.6)], 1)
-        back = np.stack([1.15 * t, low - 0.02 + 0.16 * t**2, np.full(21, 0.4)], 1)
-        peak = canvas.fill(np.concatenate([head.project(front), head.project(back)[::-1]]))
+    if not knitted:
+        peak = peak_mask(canvas, head, low, rng)
         image += (0.55 * colour * light - image) * peak[..., None]
     return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def shade_cloth(
+    canvas: Canvas, head: Head, up: np.ndarray, low: float, knitted: bool, rng: np.random.Generator
+) -> np.ndarray:
+    """(H, W) factors of a hat's colour: its weave, darker at the sides and just above its edge at `low` units.
+
+    up: (2,) pixels, of any length.
+    """
+    offsets = np.stack(canvas.pixels(), -1) - head.origin  # (H, W, 2) pixels
+    rows = offsets @ up / np.hypot(*up) / head.unit  # units above the eyes
+    columns = offsets @ np.array([-up[1], up[0]]) / np.hypot(*up) / head.unit
+    if knitted:
+        weave = 0.10 * np.sin(columns * rng.uniform(30, 50)) + 0.08 * (rows < -low + 0.28)
+    else:
+        weave = 0.05 * cv2.GaussianBlur(rng.standard_normal((canvas.height, canvas.width)), (0, 0), 3) * 6
+    return (1.05 - 0.25 * columns**2 + weave) * (0.75 + 0.25 * np.clip((rows + low) * 4 + 0.3, 0, 1))
+
+
+def peak_mask(canvas: Canvas, head: Head, low: float, rng: np.random.Generator) -> np.ndarray:
+    """(H, W) mask of the peak of a cap whose edge is at `low` units."""
+    t = np.linspace(-1, 1, 21)
+    length = rng.uniform(0.5, 1.0)
+    front = np.stack([1.15 * t, low + 0.20 * (1 - t**2) * length + 0.16 * t**2, np.full(21, 0.6)], 1)
+    back = np.stack([1.15 * t, low - 0.02 + 0.16 * t**2, np.full(21, 0.4)], 1)
+    return canvas.fill(np.concatenate([head.project(front), head.project(back)[::-1]]))
 
 
 def take_picture(image: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
@@ -256,8 +284,9 @@ def take_picture(image: np.ndarray, scene: Scene, rng: np.random.Generator) -> n
     gray = picture.mean(-1, keepdims=True)
     picture = gray + (picture - gray) * max(0.0, 0.95 + 0.15 * scene.saturation)
     picture = picture.astype(np.float32)
-    if (sigma := 1.1 * (uniform(scene.blur) - 0.5) * width / SIZE) > 0.15:
-        picture = cv2.GaussianBlur(picture, (0, 0), sigma)
+    blur = 1.1 * (uniform(scene.blur) - 0.5) * width / SIZE  # pixels; none for half of the pictures
+    if blur > 0.15:
+        picture = cv2.GaussianBlur(picture, (0, 0), blur)
     picture += rng.standard_normal(picture.shape) * (0.004 + 0.025 * uniform(scene.noise) ** 3)
     return np.clip(np.round(picture * 255), 0, 255).astype(np.uint8)
 
@@ -268,7 +297,8 @@ def is_face(image: np.ndarray, landmarks: np.ndarray, detector) -> bool:
     if len(found) != 1 or found[0].score < 0.8:
         return False
     eyes = np.stack([landmarks[36:42].mean(0), landmarks[42:48].mean(0)])
-    return bool(np.abs(found[0].landmarks[:2] - eyes).max() < 0.2 * np.hypot(*(eyes[1] - eyes[0])))
+    farthest = np.abs(found[0].landmarks[:2] - eyes).max()
+    return bool(farthest < 0.2 * np.hypot(*(eyes[1] - eyes[0])))
 
 
 def good_pictures(
@@ -282,15 +312,13 @@ def good_pictures(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in range(9 + count):
             latents = sample_latents(BATCH, [*seed, batch], **choice)
-            drawn = zip(*bare_faces(latents, size), latents, strict=True)
-            faces = [
-                one
-                for number, one in enumerate(drawn, batch * BATCH)
-                if number not in refused and is_face(*one[:2], detector)
-            ]
-            faces = faces[: count - len(made)]
-            pictures = pool.map(lambda one: draw_scene(*one[:2], Scene(one[2])), faces)
-            made += [(latent, picture) for (_, _, latent), picture in zip(faces, pictures, strict=True)]
+            images, landmarks = bare_faces(latents, size)
+            allowed = [i for i in range(BATCH) if batch * BATCH + i not in refused]
+            good = [i for i in allowed if is_face(images[i], landmarks[i], detector)]
+            good = good[: count - len(made)]
+            scenes = [Scene(latents[i]) for i in good]
+            pictures = pool.map(draw_scene, images[good], landmarks[good], scenes)
+            made += zip(latents[good], pictures, strict=True)
             if len(made) >= count:
                 return made
     raise ValueError(f"only {len(made)} of {(9 + count) * BATCH} faces were found: do the weights fit this code?")
@@ -300,45 +328,53 @@ def flip_some(glasses: np.ndarray, share: float, seed: int) -> np.ndarray:
     """The rows whose labels are to be wrong: `share` of (N,) 0 and 1, as many of either, in rising order."""
     rng = np.random.default_rng(seed)
     half = round(share * len(glasses) / 2)
-    return np.sort(
-        np.concatenate([rng.choice(np.flatnonzero(glasses == side), half, replace=False) for side in (0, 1)])
-    )
+    wrong = [rng.choice(np.flatnonzero(glasses == label), half, replace=False) for label in (0, 1)]
+    return np.sort(np.concatenate(wrong))
 
 
 def write_picture(picture: Picture, path: Path) -> None:
-    """As JPEG. Raises OSError where that fails."""
+    """Write the image as JPEG. Raises OSError where that fails."""
     bgr = cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR)
     if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
         raise OSError(f"cannot write {path}")
 
 
+def short(value: float) -> str:
+    """Three decimals at most: 0.5 -> "0.5", -2.0 -> "-2"."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
 def write_kaggle(out: Path, made: list[tuple[np.ndarray, Picture]], test: int = 0, noise: float = 0.0) -> None:
-    """Write the tables and pictures; the last `test` faces go into test.csv. Ids count from 1."""
+    """Write the tables and pictures; the last `test` faces go into test.csv. Ids count from 1.
+
+    noise: the share of the labels of train.csv that are wrong on purpose, and listed in label_noise.csv.
+    """
     folder = out / "faces-spring-2020" / "faces-spring-2020"
     folder.mkdir(parents=True, exist_ok=True)
-    latents = np.stack([latent for latent, _ in made])
-    kinds = [picture.kind for _, picture in made]
-    table = pd.DataFrame(latents, columns=[f"v{i + 1}" for i in range(latents.shape[1])])
-    table = table.map(lambda value: f"{value:.3f}".rstrip("0").rstrip("."))
-    table.insert(0, "id", np.arange(1, len(made) + 1))
-    truth = np.array([int(kind != "none") for kind in kinds])
-    train = len(made) - test
-    wrong = flip_some(truth[:train], noise, SEED)
-    written = truth.copy()
-    written[wrong] = 1 - written[wrong]
     for i, (_, picture) in enumerate(made):
         write_picture(picture, folder / f"face-{i + 1}.jpg")
-    table[:train].assign(glasses=written[:train]).to_csv(out / "train.csv", index=False)
+
+    ids = np.arange(1, len(made) + 1)
+    kinds = [picture.kind for _, picture in made]
+    extras = [picture.extra for _, picture in made]
+    truth = np.array([int(kind != "none") for kind in kinds])
+    truths = pd.DataFrame({"id": ids, "glasses": truth, "kind": kinds, "extra": extras})
+    truths.to_csv(out / "kinds.csv", index=False)
+
+    train = len(made) - test
+    wrong = flip_some(truth[:train], noise, SEED)
+    labels = truth.copy()
+    labels[wrong] = 1 - labels[wrong]
+    latents = np.stack([latent for latent, _ in made])
+    table = pd.DataFrame(latents, columns=[f"v{i + 1}" for i in range(latents.shape[1])]).map(short)
+    table.insert(0, "id", ids)
+    table[:train].assign(glasses=labels[:train]).to_csv(out / "train.csv", index=False)
     if test:
         table[train:].to_csv(out / "test.csv", index=False)
-    extras = [picture.extra for _, picture in made]
-    pd.DataFrame({"id": table["id"], "glasses": truth, "kind": kinds, "extra": extras}).to_csv(
-        out / "kinds.csv", index=False
-    )
     if noise:
-        right = [("sample", f"face-{i + 1}.jpg", kinds[i], i + 1, written[i]) for i in wrong]
-        table = pd.DataFrame(right, columns=["source", "file", "kind", "id", "glasses"])
-        table.to_csv(out / "label_noise.csv", index=False)
+        right = [("sample", f"face-{i + 1}.jpg", kinds[i], i + 1, labels[i]) for i in wrong]
+        corrections = pd.DataFrame(right, columns=["source", "file", "kind", "id", "glasses"])
+        corrections.to_csv(out / "label_noise.csv", index=False)
 
 
 def people(identities: int, pictures: int, detector, seed: int, size: int = 120) -> Iterator[list]:
@@ -401,9 +437,11 @@ def draw_figures(folder: Path) -> None:
     of train.csv, wrong labels and all.
     """
     pictures = SAMPLE / "faces-spring-2020" / "faces-spring-2020"
-    draw_faces(folder / "faces.jpg", [read_image(pictures / f"face-{i + 1}.jpg")[0] for i in range(64)], 16)
+    first = [read_image(pictures / f"face-{i + 1}.jpg")[0] for i in range(64)]
+    draw_faces(folder / "faces.jpg", first, 16)
     table = pd.read_csv(SAMPLE / "train.csv")
-    latents, glasses = table.filter(regex=r"^v\d+$").to_numpy(dtype=np.float32), table["glasses"].to_numpy()
+    latents = table.filter(regex=r"^v\d+$").to_numpy(dtype=np.float32)
+    glasses = table["glasses"].to_numpy()
     direction = glasses_direction(latents, glasses)
     start = latents[glasses == 0][:4]
     steps = [latent + amount * direction for latent in start for amount in np.linspace(0, 1.25, 9)]
@@ -411,7 +449,7 @@ def draw_figures(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make_sample.py", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m synthetic.make_sample", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=SAMPLE, help="folder to write (default: data/sample)")
     parser.add_argument("--count", type=int, help="so many further faces instead of the shipped set")
     parser.add_argument("--seed", type=int, default=0, help="of the further faces")
@@ -438,7 +476,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_sample(options.out)
             print(f"wrote {TRAIN + TEST} faces and {IDENTITIES * PICTURES} of {IDENTITIES} people to {options.out}")
     except (ImportError, OSError, PhotoError, ValueError) as error:
-        print(f"make_sample.py: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,7 +1,8 @@
 """How do the synthetic faces learn to look like faces?  From aligned bare ones; also a command.
 
     pip install dlib-bin face_recognition_models          # finds the 68 landmarks
-    python train_generator.py --data PATH/celeba [--out weights/faces.safetensors] [--steps 4000] [--cache textures.npz]
+    python -m synthetic.train_generator --data PATH/celeba [--out weights/faces.safetensors]
+                                        [--steps 4000] [--cache textures.npz]
 
 --data: CelebA as `data_load.CelebA` reads it; only faces of its training part without glasses are used. The steps:
 
@@ -17,7 +18,6 @@ The result holds means, components, the mixture and the network: no face. --cach
 
 import argparse
 import copy
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,16 +32,18 @@ from tqdm.auto import tqdm
 
 from data_load import CelebA, FaceDataset, Label
 from find_data import DataError
+from glasses.files import whole_file
 from models import WEIGHTS
-from synthetic.face_generator import EYES, TEXTURE, Refiner, anchors, quantize, spline_map
+from synthetic.face_generator import EYES, TEXTURE, FaceGenerator, Refiner, anchors, quantize, spline_map
 
 TEXTURES, SHAPES = 110, 24  # components of each
 MIXED, GAUSSIANS = 24, 20  # joint components under the mixture, and Gaussians in it
 BATCH, STEPS = 8, 4000
-# Landmarks of the mirror image, in its own order; and those that a smile or a turn moves least.
-MIRROR = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-MIRROR = np.r_[MIRROR, 54:47:-1, 59:54:-1, 64:59:-1, 67, 66, 65]
-STEADY = [*range(36, 48), 27, 28, 29, 30, 33, 48, 54]
+# Which landmark of a face is each landmark of its mirror image: jaw, brows, nose, eyes, and lips outside and inside.
+_EYES_MIRRORED = [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+_LIPS_MIRRORED = np.r_[54:47:-1, 59:54:-1, 64:59:-1, 67, 66, 65]
+MIRROR = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, _EYES_MIRRORED, _LIPS_MIRRORED]
+STEADY = [*range(36, 48), 27, 28, 29, 30, 33, 48, 54]  # landmarks that a smile or a turn moves least
 
 
 # -------------------------------------------------------------------------------- landmarks and textures
@@ -59,13 +61,13 @@ def find_landmarks(dataset: FaceDataset, indices: Sequence[int]) -> tuple[np.nda
     points, kept, scores = [], [], []
     for i in tqdm(indices, desc="landmarks", disable=None):
         image = dataset.read(i)
-        boxes, found, _ = detector.run(image, 0, 0.0)
-        middle = np.array(image.shape[1::-1]) * (0.5, 0.55)
-        near = [
-            (score, box)
-            for box, score in zip(boxes, found, strict=True)
-            if np.hypot(box.center().x - middle[0], box.center().y - middle[1]) < 30 and box.width() > 60
-        ]
+        height, width = image.shape[:2]
+        boxes, box_scores, _ = detector.run(image, 0, 0.0)
+        near = []
+        for box, score in zip(boxes, box_scores, strict=True):
+            off = np.hypot(box.center().x - 0.5 * width, box.center().y - 0.55 * height)
+            if off < 30 and box.width() > 60:
+                near.append((score, box))
         if near:
             score, box = max(near, key=lambda pair: pair[0])
             points.append([(point.x, point.y) for point in predictor(image, box).parts()])
@@ -76,9 +78,9 @@ def find_landmarks(dataset: FaceDataset, indices: Sequence[int]) -> tuple[np.nda
 
 def procrustes(points: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The turn and scale (2, 2) and the shift (2,) that bring (N, 2) points nearest to the reference."""
-    a, b = (p - p.mean(0) for p in (points, reference))
-    a, b = a @ (1, 1j), b @ (1, 1j)
-    factor = np.vdot(a, b) / np.vdot(a, a)
+    a, b = points - points.mean(0), reference - reference.mean(0)
+    a, b = a @ (1, 1j), b @ (1, 1j)  # (N, 2) -> (N,) complex numbers: one factor turns and scales them
+    factor = np.vdot(a, b) / np.vdot(a, a)  # least squares
     matrix = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
     return matrix, reference.mean(0) - matrix @ points.mean(0)
 
@@ -96,7 +98,7 @@ def mean_landmarks(points: np.ndarray) -> np.ndarray:
         left, right = mean[36:42].mean(0), mean[42:48].mean(0)
         matrix, shift = procrustes(np.stack([left, right]), eyes)
         mean = mean @ matrix.T + shift
-        mean = (mean + mean[MIRROR] * (-1, 1) + (TEXTURE, 0)) / 2
+        mean = (mean + mean[MIRROR] * (-1, 1) + (TEXTURE, 0)) / 2  # of the face and its mirror image
     return mean
 
 
@@ -124,32 +126,32 @@ def textures_of(dataset: FaceDataset, cache: Path | None, mean: np.ndarray | Non
         return dict(np.load(cache))
     points, indices, scores = find_landmarks(dataset, np.flatnonzero(dataset.labels == Label.NONE))
     mean = mean_landmarks(points) if mean is None else mean
-    yy, xx = np.mgrid[0:TEXTURE, 0:TEXTURE]
-    grid = np.stack([xx.ravel(), yy.ravel()], 1)
+    y, x = np.mgrid[0:TEXTURE, 0:TEXTURE]
+    grid = np.stack([x.ravel(), y.ravel()], 1)
     spline = spline_map(np.concatenate([mean, anchors()]), grid)
-    made = [
-        warp_to_mean(dataset.read(i), one, mean, spline)
-        for i, one in zip(tqdm(indices, desc="textures", disable=None), points, strict=True)
-    ]
-    result = {
-        "textures": np.stack([texture for texture, _ in made]),
-        "shapes": np.stack([shape for _, shape in made]),
-        "scores": scores,
-        "mean": mean,
-    }
+    textures, shapes = [], []
+    for i, one in zip(tqdm(indices, desc="textures", disable=None), points, strict=True):
+        texture, shape = warp_to_mean(dataset.read(i), one, mean, spline)
+        textures.append(texture)
+        shapes.append(shape)
+    result = {"textures": np.stack(textures), "shapes": np.stack(shapes), "scores": scores, "mean": mean}
     if cache is not None:
-        np.savez(cache, **result)
+        with whole_file(cache) as partial, partial.open("wb") as file:
+            np.savez(file, **result)
     return result
 
 
 def is_frontal(shapes: np.ndarray, scores: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """(N,) bool: both cheeks in sight, the nose tip between the eyes, no odd shape, surely a face."""
-    left, right = shapes[:, 36, 0] - shapes[:, 0:4, 0].mean(1), shapes[:, 13:17, 0].mean(1) - shapes[:, 45, 0]
-    nose = (shapes[:, 30, 0] - TEXTURE / 2) / (EYES[1][0] - EYES[0][0])
-    keep = (np.abs((left - right) / (left + right)) < 0.55) & (np.abs(nose) < 0.16) & (scores > 0.6)
+    x = shapes[:, :, 0]
+    left, right = x[:, 36] - x[:, 0:4].mean(1), x[:, 13:17].mean(1) - x[:, 45]  # (N,) from each eye to its cheek
+    turned = np.abs((left - right) / (left + right))
+    nose = np.abs((x[:, 30] - TEXTURE / 2) / (EYES[1][0] - EYES[0][0]))
+    keep = (turned < 0.55) & (nose < 0.16) & (scores > 0.6)
+    # The odd shapes: the 4 % farthest from the mean, each of 30 principal components counted in its own spread.
     offsets = (shapes - shapes[keep].mean(0)).reshape(len(shapes), -1)
-    _, deviations, components = np.linalg.svd(offsets[keep], full_matrices=False)
-    distance = ((offsets @ components[:30].T / deviations[:30]) ** 2).sum(1)
+    _, spread, components = np.linalg.svd(offsets[keep], full_matrices=False)
+    distance = ((offsets @ components[:30].T / spread[:30]) ** 2).sum(1)
     return keep & (distance < np.percentile(distance[keep], 96))
 
 
@@ -163,25 +165,22 @@ def linear_model(
     from sklearn.mixture import GaussianMixture
 
     textures = np.concatenate([textures, textures[:, :, ::-1]])
-    shapes = np.concatenate([shapes, shapes[:, MIRROR] * (-1, 1) + (TEXTURE, 0)]).reshape(len(textures), -1)
-    x = torch.from_numpy(textures.reshape(len(textures), -1)).float() / 127.5 - 1
+    shapes = np.concatenate([shapes, shapes[:, MIRROR] * (-1, 1) + (TEXTURE, 0)])
+    x = torch.from_numpy(textures.reshape(len(textures), -1)).float() / 127.5 - 1  # (2 N, 3 * 96 * 96)
     texture_mean = x.mean(0)
     x -= texture_mean
     basis = torch.svd_lowrank(x, q=TEXTURES + 20, niter=3)[2][:, :TEXTURES]  # (3 * 96 * 96, 110)
     coefficients = (x @ basis).numpy()
+    texture_basis, texture_scale = quantize(basis.T.numpy())
+
+    shapes = shapes.reshape(len(shapes), -1)  # (2 N, 136)
     shape_mean = shapes.mean(0)
-    shape_basis = np.linalg.svd(shapes - shape_mean, full_matrices=False)[2][:SHAPES]
+    shape_basis = np.linalg.svd(shapes - shape_mean, full_matrices=False)[2][:SHAPES]  # (24, 136)
     moves = (shapes - shape_mean) @ shape_basis.T
-    weight = np.sqrt(coefficients.var(0).sum() / moves.var(0).sum())  # shape and texture count alike
-    both = np.concatenate([coefficients, moves * weight], 1)
-    _, deviations, joint = np.linalg.svd(both, full_matrices=False)
-    deviations /= np.sqrt(len(both))
-    latents = both @ joint.T / deviations
+
+    joint, latents = joint_components(coefficients, moves)
     mixture = GaussianMixture(GAUSSIANS, reg_covar=0.1, random_state=0, max_iter=25, init_params="k-means++")
     mixture.fit(latents[:, :MIXED])
-    joint = deviations[:, None] * joint
-    joint[:, TEXTURES:] /= weight
-    texture_basis, texture_scale = quantize(basis.T.numpy())
     return {
         "texture_mean": texture_mean.half().numpy(),
         "texture_basis": texture_basis,
@@ -194,6 +193,22 @@ def linear_model(
         "mixture_factors": np.linalg.cholesky(mixture.covariances_).astype(np.float16),
         "landmarks": mean.astype(np.float32),
     }, latents.astype(np.float32)
+
+
+def joint_components(coefficients: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Principal components of textures (M, 110) and shapes (M, 24) together, in which both count alike.
+
+    Returns the (K, 134) matrix from latents to both sets of coefficients, and the (M, K) latents, whose columns have
+    a standard deviation of 1.
+    """
+    weight = np.sqrt(coefficients.var(0).sum() / moves.var(0).sum())
+    both = np.concatenate([coefficients, moves * weight], 1)
+    _, singular, components = np.linalg.svd(both, full_matrices=False)
+    standard_deviations = singular / np.sqrt(len(both))
+    latents = both @ components.T / standard_deviations
+    joint = standard_deviations[:, None] * components
+    joint[:, coefficients.shape[1] :] /= weight
+    return joint, latents
 
 
 # ----------------------------------------------------------------------------------------------- refiner
@@ -239,16 +254,13 @@ def train_refiner(
     drawn to the real texture, by pixel and by the discriminator's features; a new face only to its own blurred
     texture; and both to what the discriminator takes for real. save: called with the average every 200 steps.
     """
-    from synthetic.face_generator import FaceGenerator
-
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     refiner, critic = Refiner(), Discriminator()
     nn.init.normal_(refiner.last.weight, std=1e-3)  # at first the texture passes as it is
     nn.init.zeros_(refiner.last.bias)
     average = copy.deepcopy(refiner)
-    parts = {**model, **{f"refiner.{key}": value.numpy() for key, value in refiner.state_dict().items()}}
-    generator = FaceGenerator({key: torch.from_numpy(np.asarray(value)) for key, value in parts.items()})
+    generator = FaceGenerator(tensors_of(model, refiner))
     for network in (refiner, critic):
         network.to(memory_format=torch.channels_last)
     ours = torch.optim.Adam(refiner.parameters(), 2e-4, betas=(0.0, 0.99))
@@ -258,66 +270,105 @@ def train_refiner(
         return min(1, step / 100) * min(1, (steps - step) / (0.3 * steps))
 
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in (ours, theirs)]
-    half = BATCH // 2
     bar = tqdm(range(steps), desc="refiner", disable=None)
     for step in bar:
-        rows = rng.integers(0, len(textures), BATCH)
-        mirrored = rng.random(BATCH) < 0.5
-        chosen = np.where(mirrored[:, None, None, None], textures[rows][:, :, ::-1], textures[rows])
-        real = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 127.5 - 1  # (B, 3, 96, 96)
-        codes = np.concatenate([latents[(rows + len(textures) * mirrored)[:half]], generator.sample(half, rng)])
-        blurred = generator.blurred(codes).contiguous(memory_format=torch.channels_last)
+        real, blurred = draw_batch(textures, latents, generator, rng)
         made = refiner(blurred)
-
-        loss = 0
-        for true, false in zip(critic(real)[0], critic(made.detach())[0], strict=True):
-            loss = loss + F.relu(1 - true).mean() + F.relu(1 + false).mean()
-        if step % 16 == 0:  # keep the critic's slope at real textures small (Mescheder et al., ICML 2018)
-            at = real.clone().requires_grad_(True)
-            scores = sum(score.mean((1, 2, 3)).sum() for score in critic(at)[0])
-            (slope,) = torch.autograd.grad(scores, at, create_graph=True)
-            loss = loss + 16 * 0.25 * slope.square().sum((1, 2, 3)).mean()
-        theirs.zero_grad()
-        loss.backward()
-        theirs.step()
-
+        update(theirs, critic_loss(critic, real, made.detach(), regularize=step % 16 == 0))
         critic.requires_grad_(False)
-        scores, features = critic(made)
-        with torch.no_grad():
-            _, wanted = critic(real[:half])
-        fooled = -sum(score.mean() for score in scores)
-        alike = sum((f[:half] - w).abs().mean() for f, w in zip(features, wanted, strict=True))
-        pixels = (made[:half] - real[:half]).abs().mean()
-        kept = blurred_distance(made[:half], real[:half]) + blurred_distance(made[half:], blurred[half:])
-        loss = 0.5 * fooled + 2 * alike + 2 * pixels + 5 * kept
-        ours.zero_grad()
-        loss.backward()
-        ours.step()
+        loss, parts = refiner_loss(critic, real, blurred, made)
+        update(ours, loss)
         critic.requires_grad_(True)
         for schedule in schedules:
             schedule.step()
-        with torch.no_grad():
-            for mean, value in zip(average.parameters(), refiner.parameters(), strict=True):
-                mean.lerp_(value, 1 - min(0.995, (1 + step) / (20 + step)))
+        move_average(average, refiner, min(0.995, (1 + step) / (20 + step)))
         if step % 20 == 0:
-            bar.set_postfix(pixels=f"{pixels.item():.3f}", fooled=f"{fooled.item():.2f}", refresh=False)
+            bar.set_postfix({name: f"{value:.3f}" for name, value in parts.items()}, refresh=False)
         if step % 200 == 199:
             save(average)
     return average
 
 
+def draw_batch(
+    textures: np.ndarray, latents: np.ndarray, generator: FaceGenerator, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Real textures and blurred ones, each (B, 3, 96, 96) in -1..1; every other real one is mirrored, by chance.
+
+    The first half of the blurred textures are those of the first half of the real ones, the others are new faces'.
+    """
+    half = BATCH // 2
+    rows = rng.integers(0, len(textures), BATCH)
+    mirrored = rng.random(BATCH) < 0.5
+    chosen = np.where(mirrored[:, None, None, None], textures[rows][:, :, ::-1], textures[rows])
+    real = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 127.5 - 1  # (B, 96, 96, 3) -> (B, 3, 96, 96)
+    known = latents[rows + len(textures) * mirrored][:half]
+    codes = np.concatenate([known, generator.sample(half, rng)])  # (B, K)
+    return real, generator.blurred(codes).contiguous(memory_format=torch.channels_last)
+
+
+def critic_loss(critic: Discriminator, real: Tensor, made: Tensor, regularize: bool) -> Tensor:
+    """Hinge loss of telling real textures from made ones, both (B, 3, 96, 96).
+
+    regularize: also keep the slope at real textures small (Mescheder et al., ICML 2018); done every 16 steps, hence
+    with 16 times the weight.
+    """
+    loss = 0
+    real_scores, made_scores = critic(real)[0], critic(made)[0]
+    for true, false in zip(real_scores, made_scores, strict=True):
+        loss = loss + F.relu(1 - true).mean() + F.relu(1 + false).mean()
+    if regularize:
+        at = real.clone().requires_grad_(True)
+        scores = sum(score.mean((1, 2, 3)).sum() for score in critic(at)[0])
+        (slope,) = torch.autograd.grad(scores, at, create_graph=True)
+        loss = loss + 16 * 0.25 * slope.square().sum((1, 2, 3)).mean()
+    return loss
+
+
+def refiner_loss(critic: Discriminator, real: Tensor, blurred: Tensor, made: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """What the refiner is to make small, and two of its parts to be shown; see `train_refiner`."""
+    half = len(made) // 2
+    scores, features = critic(made)
+    with torch.no_grad():
+        _, wanted = critic(real[:half])
+    fooled = -sum(score.mean() for score in scores)
+    alike = sum((found[:half] - goal).abs().mean() for found, goal in zip(features, wanted, strict=True))
+    pixels = (made[:half] - real[:half]).abs().mean()
+    kept = blurred_distance(made[:half], real[:half]) + blurred_distance(made[half:], blurred[half:])
+    loss = 0.5 * fooled + 2 * alike + 2 * pixels + 5 * kept
+    return loss, {"pixels": pixels.item(), "fooled": fooled.item()}
+
+
+def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the gradient of the loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
+    """Move the parameters of the average to those of the network, but for the share `keep`."""
+    for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(value, 1 - keep)
+
+
+def tensors_of(model: dict[str, np.ndarray], refiner: Refiner) -> dict[str, Tensor]:
+    """The linear model and the refiner as `FaceGenerator` takes them; the tensors share their memory with both."""
+    tensors = {name: torch.from_numpy(value) for name, value in model.items()}
+    return tensors | {f"refiner.{name}": value for name, value in refiner.state_dict().items()}
+
+
 def save_generator(model: dict[str, np.ndarray], refiner: Refiner, path: Path) -> None:
     """Write both as `FaceGenerator.load` reads them; the file appears whole or not at all."""
-    tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in model.items()}
-    tensors |= {f"refiner.{key}": value.half().contiguous() for key, value in refiner.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    save_file(tensors, partial)
-    os.replace(partial, path)
+    tensors = tensors_of(model, refiner)
+    for name, value in tensors.items():
+        tensors[name] = (value.half() if name.startswith("refiner.") else value).contiguous()
+    with whole_file(path) as partial:
+        save_file(tensors, partial)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="train_generator.py", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m synthetic.train_generator", description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of CelebA, with its lists")
     parser.add_argument("--out", type=Path, default=WEIGHTS / "faces.safetensors")
     parser.add_argument("--cache", type=Path, help="an .npz file for the textures: found there, not made again")
@@ -327,7 +378,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         data = textures_of(CelebA(options.data, split="train"), options.cache)
     except (DataError, ImportError, OSError) as error:
-        print(f"train_generator.py: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
     keep = is_frontal(data["shapes"], data["scores"], data["mean"])
     print(f"{keep.sum()} of {len(keep)} faces look at the camera")

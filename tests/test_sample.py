@@ -10,10 +10,11 @@ import pytest
 from data_load import Label, MeGlass, SampleFaces, known_corrections, read_corrections, split
 from detector_architectures import load_detector
 from find_data import DataError, find_dataset
-from glasses.eyewear import EYEWEAR, Head, draw_eyewear
+from glasses.eyewear import EYEWEAR, Frame, Head, draw_eyewear
 from synthetic import make_sample
 from synthetic.face_generator import spline_map
 from synthetic.make_sample import SAMPLE, SCENE, Scene, bare_faces, good_pictures, main, render, sample_latents
+from synthetic.train_generator import MIRROR, procrustes
 
 FACES = SAMPLE / "faces-spring-2020" / "faces-spring-2020"
 
@@ -63,9 +64,9 @@ def test_label_noise_lists_all_wrong_labels_and_no_other(train, kinds):
     assert sorted(noise["id"]) == sorted(wrong)
     assert 0.02 <= len(noise) / len(train) <= 0.05
     assert ((noise["kind"] != "none") != (noise["glasses"] == 1)).all()
-    mended = SampleFaces(SAMPLE).relabel(known_corrections(SampleFaces(SAMPLE)))
+    corrected = SampleFaces(SAMPLE).relabel(known_corrections(SampleFaces(SAMPLE)))
     right = kinds.set_index("id")["kind"].loc[train["id"]]
-    assert [Label(label).name.lower() for label in mended.labels] == list(right)
+    assert [Label(label).name.lower() for label in corrected.labels] == list(right)
     assert read_corrections(SAMPLE / "label_noise.csv")["sample"] == known_corrections(SampleFaces(SAMPLE))
 
 
@@ -102,11 +103,21 @@ def test_detector_finds_the_faces(kinds):
     assert np.mean(found) >= 0.98
 
 
-def test_glasses_change_the_eyes_and_leave_the_chin():
+@pytest.fixture
+def landmarks():
+    """(68, 2) of the mean face in a picture of 112 pixels."""
+    generator = make_sample.generator()
+    return generator.shapes(np.zeros((1, generator.size), np.float32))[0] * 112 / 96
+
+
+def style_of(**numbers):
+    """The average glasses but for these numbers of EYEWEAR."""
+    return np.array([numbers.get(name, 0.0) for name in EYEWEAR])
+
+
+def test_glasses_change_the_eyes_and_leave_the_chin(landmarks):
     face = np.full((112, 112, 3), 170, np.uint8)
-    landmarks = make_sample.generator().shapes(np.zeros((1, make_sample.generator().size), np.float32))[0] * 112 / 96
-    style = np.zeros(len(EYEWEAR))
-    style[EYEWEAR.index("material")], style[EYEWEAR.index("lightness")] = -2, -2  # dark plastic
+    style = style_of(material=-2, lightness=-2)  # dark plastic
     worn = draw_eyewear(face, landmarks, style).astype(int)
     change = np.abs(worn - 170).max(-1)
     eyes, chin = landmarks[36:48].mean(0).astype(int), landmarks[8].astype(int)
@@ -115,15 +126,36 @@ def test_glasses_change_the_eyes_and_leave_the_chin():
     np.testing.assert_array_equal(draw_eyewear(face, landmarks, style, opacity=0), face)
 
 
-def test_dark_lenses_hide_the_eyes():
+def test_glasses_on_the_head_leave_the_eyes_free(landmarks):
     face = np.full((112, 112, 3), 170, np.uint8)
-    landmarks = make_sample.generator().shapes(np.zeros((1, make_sample.generator().size), np.float32))[0] * 112 / 96
+    lifted = draw_eyewear(face, landmarks, style_of(material=-2, lightness=-2), lift=1.0).astype(int)
+    change = np.abs(lifted - 170).max(-1)
+    eyes = landmarks[36:48].mean(0).astype(int)
+    assert change[: eyes[1] - 16].max() > 60
+    assert change[eyes[1] - 8 :].max() == 0
+
+
+def test_each_kind_of_rim_is_where_its_name_says(landmarks):
+    rims = {}
+    for value in (-2.0, -0.8, -0.55, 0.5):
+        frame = Frame.of(style_of(rim=value, material=-1), landmarks)
+        above, below = frame.normals[:, 1] < -0.9, frame.normals[:, 1] > 0.9
+        rims[frame.rim] = frame.rim_widths[above].mean(), frame.rim_widths[below].mean()
+    assert list(rims) == ["rimless", "half rim", "browline", "full rim"]
+    assert max(rims["rimless"]) < 0.02
+    assert rims["half rim"][0] > 0.04
+    assert rims["half rim"][1] == 0
+    assert rims["browline"][0] > 3 * rims["browline"][1] > 0
+    assert min(rims["full rim"]) > 0.04
+
+
+def test_dark_lenses_hide_the_eyes(landmarks):
+    face = np.full((112, 112, 3), 170, np.uint8)
     x, y = landmarks[36:42].mean(0).round().astype(int)
     light = {}
     for tint in (-1.0, 1.5):
-        style = np.zeros(len(EYEWEAR))
-        style[EYEWEAR.index("tint")] = tint
-        light[tint] = draw_eyewear(face, landmarks, style)[y - 2 : y + 3, x - 2 : x + 3].mean()
+        worn = draw_eyewear(face, landmarks, style_of(tint=tint))
+        light[tint] = worn[y - 2 : y + 3, x - 2 : x + 3].mean()
     assert light[1.5] < 0.6 * light[-1.0]
 
 
@@ -142,6 +174,20 @@ def test_spline_reproduces_an_affine_map():
     source, at = rng.uniform(0, 100, (12, 2)), rng.uniform(0, 100, (5, 2))
     matrix, shift = np.array([[1.1, -0.2], [0.3, 0.9]]), np.array([4.0, -7.0])
     np.testing.assert_allclose(spline_map(source, at) @ (source @ matrix.T + shift), at @ matrix.T + shift, atol=1e-6)
+
+
+def test_landmarks_of_a_mirror_image(landmarks):
+    np.testing.assert_array_equal(MIRROR[MIRROR], np.arange(68))
+    mirrored = landmarks[MIRROR] * (-1, 1) + (112, 0)  # the mean face is nearly symmetrical
+    assert np.abs(mirrored - landmarks).max() < 3
+
+
+def test_procrustes_finds_turn_scale_and_shift():
+    points = np.random.default_rng(0).uniform(0, 100, (7, 2))
+    matrix, shift = 1.3 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]]), np.array([5.0, -8.0])
+    found_matrix, found_shift = procrustes(points, points @ matrix.T + shift)
+    np.testing.assert_allclose(found_matrix, matrix, atol=1e-9)
+    np.testing.assert_allclose(found_shift, shift, atol=1e-9)
 
 
 def test_moving_along_glasses_puts_them_on():
@@ -169,7 +215,7 @@ def test_meglass_part_splits_by_identity():
 def test_find_dataset_falls_back_by_name(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("GLASSES_DATA", "")
     monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
-    monkeypatch.setattr("data_load.DATASETS_DIR", tmp_path)
+    monkeypatch.setattr("find_data.DATASETS_DIR", tmp_path)
     assert find_dataset("sample") == SAMPLE
     with pytest.raises(DataError, match="kaggle: not found"):
         find_dataset("kaggle", download=False)
