@@ -1,7 +1,7 @@
 """Where do faces come from?  One Dataset class a source; all of them yield the same thing.
 
-from data_load import CelebA, MeGlass, find_dataset, split
-dataset = MeGlass(find_dataset("meglass"))
+from data_load import open_source, split
+dataset = open_source("meglass", "PATH")             # of `SOURCES`; without a path `find_dataset` looks for it
 image, label, identity = dataset[0]                  # (3, H, W) uint8 RGB, int of `Label`, str
 train, validation = split(dataset, (0.8, 0.2))       # no identity in both
 
@@ -11,9 +11,9 @@ python data_load.py celeba-eyeglasses --data PATH --out DIR [--size 120]
 
 import argparse
 import copy
-import csv
 import hashlib
 import os
+import re
 import sys
 import warnings
 from collections import Counter
@@ -32,9 +32,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from find_data import KNOWN, DataError, find_dataset
+from find_data import KNOWN, DataError, find_dataset, pictures_below, subfolders
 from glasses.files import whole_file
-from glasses.photos import IMAGE_SUFFIXES, PhotoError, read_image
+from glasses.photos import PhotoError, read_image
+from tables import find_file, read_columns, read_table
 
 CORRECTIONS = Path(__file__).with_name("weights") / "label_corrections.csv"  # of the public data sets
 VALIDATION_SHARE = 0.2
@@ -42,7 +43,7 @@ SPLIT_SEED = 0  # of the data, not of the training: every model is validated on 
 
 
 class Label(IntEnum):
-    """What is in front of the eyes. UNKNOWN_KIND: glasses, but nobody noted down which kind."""
+    """What is in front of the eyes. UNKNOWN_KIND: eyewear of a kind that nobody noted down; "glasses" in tables."""
 
     NONE = 0
     EYEGLASSES = 1
@@ -65,21 +66,21 @@ class FaceDataset(Dataset):
     """The common part of all sources: lists of files, labels and identities, checked when they are made.
 
     root: the folder of the data set. transform: called with the (3, H, W) uint8 image. strict: raise
-    DataError for a missing file, a duplicate id or an unknown label; False leaves such faces out, with one
-    warning that counts them.
+    DataError for a missing file, a duplicate id or an unknown label; False decodes every picture, and leaves out
+    such faces and unreadable pictures, with one warning that counts them.
 
-    Attributes: files (list of Path), labels ((N,) int64), identities (list of str), source (its name).
+    Attributes: files (list of Path), labels ((N,) int64), identities (list of str), source (its name), split (the
+    official part).
     """
 
     source = "faces"
+    split = "all"
 
     def __init__(self, root: str | os.PathLike, transform: Callable | None = None, strict: bool = True):
         self.root, self.transform, self.strict = Path(root), transform, strict
         if not self.root.is_dir():
             raise DataError(f"{self.source}: no folder {self.root}")
-        self.files: list[Path] = []
-        self.identities: list[str] = []
-        labels: list[int] = []
+        faces: list[tuple[Path, int, str]] = []
         problems: list[tuple[str, str]] = []
         seen = set()
         for file, label, identity in self._rows():
@@ -90,11 +91,15 @@ class FaceDataset(Dataset):
             elif not file.is_file():
                 problems.append(("missing file", str(file)))
             else:
-                self.files.append(file)
-                self.identities.append(identity)
-                labels.append(int(label))
+                faces.append((file, int(label), identity))
             seen.add(file)
-        self.labels = np.array(labels, dtype=np.int64)
+        if not strict:
+            unreadable = self._unreadable([file for file, _, _ in faces])
+            problems += [("unreadable picture", str(file)) for file in unreadable]
+            faces = [face for face in faces if face[0] not in unreadable]
+        self.files = [file for file, _, _ in faces]
+        self.labels = np.array([label for _, label, _ in faces], dtype=np.int64)
+        self.identities = [identity for _, _, identity in faces]
         self._report(problems)
 
     def _rows(self) -> Iterable[tuple[Path, object, str]]:
@@ -102,15 +107,32 @@ class FaceDataset(Dataset):
         raise NotImplementedError
 
     def _report(self, problems: list[tuple[str, str]]) -> None:
+        """Raise DataError for the first of (what, file), or warn of all; DataError, too, where no face is left."""
+        name = self.source if self.split == "all" else f"{self.source} {self.split}"
         if problems and self.strict:
             what, file = problems[0]
-            more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-            raise DataError(f"{self.source}: {what}: {file}{more}; mend it, or pass strict=False to leave such out")
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise DataError(f"{name}: {what}: {file}{more}; fix it, or leave such out with --skip-bad")
         if problems:
             counts = ", ".join(f"{n} x {what}" for what, n in Counter(what for what, _ in problems).items())
-            warnings.warn(f"{self.source}: left out {len(problems)} of the faces listed: {counts}", stacklevel=3)
+            warnings.warn(f"{name}: left out {len(problems)} of the faces listed: {counts}", stacklevel=3)
         if not self.files:
-            raise DataError(f"{self.source}: no faces in {self.root}; is it the right folder, and unpacked?")
+            raise DataError(f"{name}: no faces in {self.root}; is it the right folder, and unpacked?")
+
+    def _unreadable(self, files: Sequence[Path]) -> dict[Path, str]:
+        """Decode every picture: file -> why it cannot be read, of those that cannot."""
+
+        def why(file: Path) -> str | None:
+            try:
+                read_image(file)
+            except PhotoError as error:
+                return str(error)
+            return None
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            progress = {"desc": f"checking {self.source}", "total": len(files), "disable": None, "leave": False}
+            reasons = list(tqdm(pool.map(why, files), **progress))
+        return {file: reason for file, reason in zip(files, reasons, strict=True) if reason}
 
     def __len__(self) -> int:
         return len(self.files)
@@ -126,7 +148,9 @@ class FaceDataset(Dataset):
         try:
             return read_image(self.files[index])[0]
         except PhotoError as error:
-            raise DataError(f"{self.source}: {self.files[index]}: {error}; fetch the file again") from error
+            raise DataError(
+                f"{self.source}: {self.files[index]}: {error}; fix it, or leave such out with --skip-bad"
+            ) from error
 
     def subset(self, indices: Sequence[int]) -> "FaceDataset":
         """The same data set with only the faces at `indices`, in their order."""
@@ -147,22 +171,13 @@ class FaceDataset(Dataset):
 
     def verify(self) -> "FaceDataset":
         """Decode every picture. Raises DataError for the first that fails; strict=False returns the rest."""
-        good, problems = [], []
-        for i in tqdm(range(len(self)), desc=f"checking {self.source}", disable=None, leave=False):
-            try:
-                self.read(i)
-                good.append(i)
-            except DataError as error:
-                problems.append(("unreadable picture", f"{self.files[i]} ({error.__cause__})"))
-        part = self.subset(good)
-        part._report(problems)
+        unreadable = self._unreadable(self.files)
+        part = self.subset([i for i, file in enumerate(self.files) if file not in unreadable])
+        part._report([("unreadable picture", f"{file} ({why})") for file, why in unreadable.items()])
         return part
 
     def __repr__(self) -> str:
-        counts = Counter(Label(label).name.lower() for label in self.labels)
-        kinds = ", ".join(
-            f"{counts[label.name.lower()]} {label.name.lower()}" for label in Label if label in self.labels
-        )
+        kinds = ", ".join(f"{(self.labels == k).sum()} {k.name.lower()}" for k in Label if k in self.labels)
         people = len(set(self.identities) - {""})
         return f"{type(self).__name__}({len(self)} faces: {kinds}{f'; {people} people' if people else ''})"
 
@@ -180,21 +195,21 @@ class KaggleGlasses(FaceDataset):
     def _rows(self):
         kinds = {}
         if (self.root / "kinds.csv").is_file():
-            table = _read_csv(self.root / "kinds.csv", ("id", "kind"), self.source)
-            kinds = {row.id: _KINDS.get(row.kind, row.kind) for row in table.itertuples(index=False)}
-        table = _read_csv(self.root / "train.csv", ("id", "glasses"), self.source, columns=("id", "glasses", "kind"))
+            table = read_table(self.root / "kinds.csv", self.source, ("id", "kind"))
+            kinds = {row["id"]: _kind(row["kind"]) for row in table}
+        table = read_table(self.root / "train.csv", self.source, ("id", "glasses"), ("kind",))
         folders = [self.root / "faces-spring-2020" / "faces-spring-2020", self.root / "faces-spring-2020", self.root]
         folder = next((f for f in folders if f.is_dir() and any(f.glob("face-*"))), folders[0])
         suffix = next((s for s in (".png", ".jpg") if any(folder.glob(f"face-*{s}"))), ".png")
-        for row in table.itertuples(index=False):
-            label, kind = _label(row), kinds.get(row.id, Label.NONE)
+        for row in table:
+            label, kind = _label(row), kinds.get(row["id"], Label.NONE)
             if label == Label.UNKNOWN_KIND and kind != Label.NONE:
                 label = kind
-            yield folder / f"face-{row.id}{suffix}", label, ""
+            yield folder / f"face-{row['id']}{suffix}", label, ""
 
 
 class SampleFaces(KaggleGlasses):
-    """The synthetic faces of `data/sample`, in the layout of the Kaggle set; made by `make_sample.py`.
+    """The synthetic faces of `data/sample`, in the layout of the Kaggle set; made by `synthetic/make_sample.py`.
 
     As there, some labels are wrong: `known_corrections` reads which.
     """
@@ -212,24 +227,21 @@ class MeGlass(FaceDataset):
     source = "meglass"
 
     def _rows(self):
-        meta = _first_file(self.root, ("meta.txt", "meta_meglass.txt"), self.source)
-        folder = self.root / "MeGlass_120x120"
-        for number, line in enumerate(meta.read_text().splitlines(), start=1):
-            if line.strip():
-                name, _, label = line.strip().rpartition(" ")
-                if not name:
-                    raise DataError(f'{self.source}: {meta} line {number} is not "file 0|1": {line!r}')
-                # Faces of CelebA that `celeba-eyeglasses` wrote may wear sunglasses.
-                known = {"0": Label.NONE, "1": Label.UNKNOWN_KIND if name.startswith("celeba@") else Label.EYEGLASSES}
-                yield folder / name, known.get(label, label), name.rpartition("@")[0]
+        meta = find_file(self.root, self.source, ("meta.txt", "meta_meglass.txt"))
+        for name, label in read_columns(meta, self.source, ("label",)):
+            # Faces of CelebA that `celeba-eyeglasses` wrote may wear sunglasses.
+            worn = Label.UNKNOWN_KIND if name.startswith("celeba@") else Label.EYEGLASSES
+            label = {"0": Label.NONE, "1": worn}.get(label, label)
+            yield self.root / "MeGlass_120x120" / name, label, name.rpartition("@")[0]
 
 
 class CelebA(FaceDataset):
-    """Liu et al.: "Deep Learning Face Attributes in the Wild", ICCV 2015, aligned and cropped (178x218).
+    """Liu et al.: "Deep Learning Face Attributes in the Wild", ICCV 2015, aligned, 178x218 pixels.
 
-    Reads the official `list_attr_celeba.txt`, `list_eval_partition.txt`, `identity_CelebA.txt` and
-    `img_align_celeba/`. The attribute Eyeglasses includes sunglasses; a file `eyewear_kind.csv` (`image_id`,
-    `kind`) tells them apart where there is one.
+    Reads the lists `list_attr_celeba`, `list_eval_partition` and, where it is there, `identity_CelebA` as .txt, in
+    the folder itself or in the official `Anno/` and `Eval/`, or as .csv, as the Kaggle archive has them. The pictures
+    lie in `img_align_celeba/`, there or in `Img/`. The attribute Eyeglasses includes sunglasses; a file
+    `eyewear_kind.csv` (`image_id`, `kind`) tells them apart where there is one.
 
     split: "train", "validation", "test" (the official partition) or "all". balanced: a seed; keeps every
     face with glasses and draws as many without.
@@ -237,6 +249,8 @@ class CelebA(FaceDataset):
 
     source = "celeba"
     PARTITIONS = {"train": "0", "validation": "1", "test": "2"}
+    LISTS = ("{}.txt", "Anno/{}.txt", "Eval/{}.txt", "{}.csv")
+    PICTURES = ("img_align_celeba/img_align_celeba", "Img/img_align_celeba", "img_align_celeba")
 
     def __init__(self, root, transform=None, strict=True, split: str = "all", balanced: int | None = None):
         if split != "all" and split not in self.PARTITIONS:
@@ -245,38 +259,36 @@ class CelebA(FaceDataset):
         super().__init__(root, transform, strict)
 
     def _rows(self):
-        path = _first_file(self.root, ("list_attr_celeba.txt",), self.source)
-        with open(path) as file:
-            count, header = next(file, ""), next(file, "").split()
-            if "Eyeglasses" not in header:
-                raise DataError(f"{self.source}: no column Eyeglasses in line 2 of {path}; fetch the file again")
-            column = 1 + header.index("Eyeglasses")
-            rows = [line.split() for line in file if line.strip()]
-        # A line that was cut has no value; it goes on as "" and is reported as an unknown label.
-        attribute = [(row[0], row[column] if len(row) == 1 + len(header) else "") for row in rows]
-        if count.strip() != str(len(rows)):
-            raise DataError(f"{self.source}: {path} has {len(rows)} rows, not {count.strip()}; fetch the file again")
-        identity = _read_pairs(_first_file(self.root, ("identity_CelebA.txt",), self.source))
+        faces = self.read_list("list_attr_celeba", "Eyeglasses")
         if self.split != "all":
-            path = _first_file(self.root, ("list_eval_partition.txt",), self.source)
-            partition = _read_pairs(path)
-            if missing := [name for name, _ in attribute if name not in partition]:
-                raise DataError(f"{self.source}: {path} has no line for {missing[0]}; fetch the file again")
-            attribute = [row for row in attribute if partition.get(row[0]) == self.PARTITIONS[self.split]]
+            partition = dict(self.read_list("list_eval_partition", "partition"))
+            if missing := next((name for name, _ in faces if name not in partition), None):
+                raise DataError(f"{self.source}: list_eval_partition has no line for {missing}; fetch the file again")
+            faces = [face for face in faces if partition[face[0]] == self.PARTITIONS[self.split]]
         if self.balanced is not None:
-            with_glasses = [row for row in attribute if row[1] == "1"]
-            without = [row for row in attribute if row[1] != "1"]
-            without.sort(key=lambda row: _stable_hash(self.balanced, row[0]))
-            attribute = sorted(with_glasses + without[: len(with_glasses)])
+            worn = [face for face in faces if face[1] == "1"]
+            bare = [face for face in faces if face[1] != "1"]
+            bare.sort(key=lambda face: _stable_hash(self.balanced, face[0]))
+            faces = sorted(worn + bare[: len(worn)])
+        identities = dict(self.read_list("identity_CelebA", "identity", optional=True))
         kinds = {}
         if (self.root / "eyewear_kind.csv").is_file():
-            table = _read_csv(self.root / "eyewear_kind.csv", ("image_id", "kind"), self.source)
-            kinds = dict(zip(table["image_id"], table["kind"], strict=True))
-        for name, value in attribute:
-            label = {"1": _KINDS.get(kinds.get(name), Label.UNKNOWN_KIND), "-1": Label.NONE}.get(value, value)
-            if value == "1" and label == Label.NONE:
-                label = Label.UNKNOWN_KIND  # the two lists disagree: the official one decides
-            yield self.root / "img_align_celeba" / name, label, identity.get(name, "")
+            table = read_table(self.root / "eyewear_kind.csv", self.source, ("image_id", "kind"))
+            kinds = {row["image_id"]: _kind(row["kind"]) for row in table}
+        folder = next((f for f in self.PICTURES if (self.root / f).is_dir()), self.PICTURES[-1])
+        for name, value in faces:
+            kind = kinds.get(name)
+            if kind not in (Label.EYEGLASSES, Label.SUNGLASSES):  # not sure, or the official list says otherwise
+                kind = Label.UNKNOWN_KIND
+            label = {"1": kind, "-1": Label.NONE, "0": Label.NONE}.get(value, value)
+            yield self.root / folder / name, label, identities.get(name, "")
+
+    def read_list(self, name: str, *columns: str, optional: bool = False) -> list[tuple[str, ...]]:
+        """(file name, a value for each of `columns`) of every line of a list; [] where an optional one is not there."""
+        names = [place.format(name) for place in self.LISTS]
+        if optional and not any((self.root / name).is_file() for name in names):
+            return []
+        return read_columns(find_file(self.root, self.source, names), self.source, columns)
 
 
 class LFW(FaceDataset):
@@ -288,56 +300,105 @@ class LFW(FaceDataset):
     source = "lfw"
 
     def _rows(self):
-        table = _read_csv(_first_file(self.root, ("lfw_glasses.csv",), self.source), ("file", "glasses"), self.source)
-        folder = self.root / "lfw-deepfunneled"
-        for row in table.itertuples(index=False):
-            yield folder / row.file, _label(row), row.file.split("/")[0]
+        for row in read_table(self.root / "lfw_glasses.csv", self.source, ("file", "glasses"), ("kind",)):
+            yield self.root / "lfw-deepfunneled" / row["file"], _label(row), row["file"].split("/")[0]
 
 
 class LabelsCSV(FaceDataset):
-    """FFHQ, or any folder with a `labels.csv`: `file`, then `glasses` (0 or 1) and/or `kind`, maybe `identity`."""
+    """FFHQ, or any folder with a `labels.csv` or `labels.tsv`: a table as `read_table` takes it.
+
+    Its columns: `file`, then `glasses` (0 or 1) and/or `kind`, maybe `identity`.
+    """
 
     source = "ffhq"
 
     def _rows(self):
-        table = _read_csv(self.root / "labels.csv", ("file",), self.source)
-        if not {"glasses", "kind"} & set(table.columns):
-            raise DataError(f"{self.source}: {self.root / 'labels.csv'} has neither a column glasses nor kind")
-        folder = self.root if any((self.root / name).is_file() for name in table["file"]) else self.root / "images"
-        for row in table.itertuples(index=False):
-            yield folder / row.file, _label(row), getattr(row, "identity", "")
+        path = find_file(self.root, self.source, ("labels.csv", "labels.tsv"))
+        table = read_table(path, self.source, ("file",), ("glasses", "kind", "identity"))
+        if table and not {"glasses", "kind"} & table[0].keys():
+            raise DataError(f"{self.source}: {path} has neither a column glasses nor kind; add one")
+        folder = self.root if any((self.root / row["file"]).is_file() for row in table) else self.root / "images"
+        for row in table:
+            yield folder / row["file"], _label(row), row.get("identity", "")
 
 
 class FolderPerClass(FaceDataset):
     """A folder a class: `with_glasses/` and `without_glasses/`, `glasses/` and `no_glasses/`, or `1/` and `0/`.
 
-    `eyeglasses/`, `sunglasses/` and `none/` tell the kind too. Any picture below them counts. No identities.
+    `eyeglasses/`, `sunglasses/` and `none/` tell the kind too. Also in `train/`, `val/` and `test/`, in capitals, and
+    with other or no signs between the words, as in `Face-With Glasses/`. Any picture below them counts, but no hidden
+    file. No identities.
     """
 
     source = "folder"
+    PARTS = ("train", "val", "valid", "validation", "test")
     NAMES = {
-        Label.NONE: ("without_glasses", "no_glasses", "none", "0"),
-        Label.EYEGLASSES: ("eyeglasses",),
-        Label.SUNGLASSES: ("sunglasses",),
-        Label.UNKNOWN_KIND: ("with_glasses", "glasses", "1"),
+        Label.NONE: "none 0 noglasses noglass nonglasses noeyeglasses withoutglasses withoutglass withouteyeglasses",
+        Label.EYEGLASSES: "eyeglasses",
+        Label.SUNGLASSES: "sunglasses",
+        Label.UNKNOWN_KIND: "glasses glass 1",
     }
 
     def _rows(self):
-        found = [(self.root / name, label) for label, names in self.NAMES.items() for name in names]
-        found = [(folder, label) for folder, label in found if folder.is_dir()]
-        if not found:
+        tops = [self.root, *(folder for folder in subfolders(self.root) if folder.name.lower() in self.PARTS)]
+        classes = [(self.label_of(folder.name), folder) for top in tops for folder in subfolders(top)]
+        classes = sorted((label, folder) for label, folder in classes if label is not None)
+        if not classes:
             raise DataError(f"{self.source}: {self.root} has no folder with_glasses, without_glasses or their like")
-        for folder, label in found:
-            files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
+        for label, folder in classes:
+            files = pictures_below(folder)
             if not files:
-                raise DataError(f"{self.source}: no pictures in {folder}")
+                raise DataError(f"{self.source}: no pictures in {folder}; put some there, or remove it")
             for file in files:
                 yield file, label, ""
+
+    def label_of(self, name: str) -> Label | None:
+        """What a folder's name says; None where it is not that of a class."""
+        word = re.sub(r"[\W_]", "", name.lower())  # "Face-With Glasses" -> "facewithglasses" -> "glasses"
+        word = re.sub(r"^(faces?|people|persons?)?(with(?!out)|wearing)?", "", word)
+        return next((label for label, names in self.NAMES.items() if word in names.split()), None)
 
 
 SOURCES: dict[str, type[FaceDataset]] = {
     cls.source: cls for cls in (KaggleGlasses, SampleFaces, MeGlass, CelebA, LFW, LabelsCSV, FolderPerClass)
 }
+
+
+# ------------------------------------------------------------------------------------------ labels in tables
+
+KIND_NAMES = {  # in the columns `kind` of tables
+    "none": Label.NONE,
+    "eyeglasses": Label.EYEGLASSES,
+    "sunglasses": Label.SUNGLASSES,
+    "glasses": Label.UNKNOWN_KIND,
+}
+YES, NO = ("1", "1.0", "true", "yes", "y"), ("0", "0.0", "false", "no", "n")  # in the columns `glasses`
+
+
+def _kind(name: str) -> Label | str:
+    """The `Label` of a name in a column `kind`; an unknown one is returned as it is."""
+    return KIND_NAMES.get(name.lower(), name)
+
+
+def _label(row: dict[str, str]) -> Label | str:
+    """The `Label` of a table's row by its columns `kind` and `glasses`; an unknown value is returned as it is."""
+    if kind := row.get("kind"):
+        return _kind(kind)
+    glasses = row.get("glasses", "")
+    if glasses.lower() in YES:
+        return Label.UNKNOWN_KIND
+    return Label.NONE if glasses.lower() in NO else glasses
+
+
+def read_corrections(path: str | os.PathLike) -> dict[str, dict[str, int]]:
+    """A table of `source`, `file`, `kind` -> by source, file name to the right `Label`, for `FaceDataset.relabel`.
+
+    Raises DataError for a column that is missing or a kind that is unknown.
+    """
+    corrections: dict[str, dict[str, int]] = {}
+    for row in read_table(Path(path), "corrections", ("source", "file", "kind")):
+        corrections.setdefault(row["source"], {})[row["file"]] = _known_kind(row, path)
+    return corrections
 
 
 def known_corrections(dataset: FaceDataset) -> dict[str, int]:
@@ -347,57 +408,17 @@ def known_corrections(dataset: FaceDataset) -> dict[str, int]:
     `weights/label_corrections.csv`, which lists those that were found in the public sets by looking at them.
     """
     path = dataset.root / "label_noise.csv"
-    if path.is_file():
-        table = _read_csv(path, ("file", "kind"), dataset.source)
-    else:
-        path = CORRECTIONS
-        table = _read_csv(path, ("source", "file", "kind"), dataset.source)
-        table = table[table["source"] == dataset.source]
-    return {row.file: int(_KINDS[row.kind]) for row in table.itertuples(index=False)}
-
-
-_KINDS = {
-    "none": Label.NONE,
-    "eyeglasses": Label.EYEGLASSES,
-    "sunglasses": Label.SUNGLASSES,
-    "glasses": Label.UNKNOWN_KIND,
-}
-
-
-def _label(row) -> object:
-    """The `Label` of a table's row by its columns `kind` and `glasses`; an unknown value is returned as it is."""
-    kind, glasses = getattr(row, "kind", ""), getattr(row, "glasses", "")
-    if kind:
-        return _KINDS.get(kind, kind)
-    return {"0": Label.NONE, "1": Label.UNKNOWN_KIND, "0.0": Label.NONE, "1.0": Label.UNKNOWN_KIND}.get(
-        glasses, glasses
-    )
-
-
-def _first_file(root: Path, names: Sequence[str], source: str) -> Path:
-    for name in names:
-        if (root / name).is_file():
-            return root / name
-    raise DataError(f"{source}: no {' or '.join(names)} in {root}; is it the right folder, and unpacked?")
-
-
-def _read_csv(path: Path, needed: Sequence[str], source: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A CSV file as strings, empty where a cell is empty; only `columns` where they are given."""
     if not path.is_file():
-        raise DataError(f"{source}: no {path.name} in {path.parent}; is it the right folder, and unpacked?")
-    try:
-        keep = None if columns is None else lambda name: name in columns
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, usecols=keep)
-    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{source}: {path} is not a CSV table: {' '.join(str(error).split())}") from error
-    if missing := [name for name in needed if name not in table.columns]:
-        raise DataError(f"{source}: no column {missing[0]!r} in {path}, only {', '.join(table.columns[:8])}")
-    return table
+        return read_corrections(CORRECTIONS).get(dataset.source, {})
+    return {row["file"]: _known_kind(row, path) for row in read_table(path, dataset.source, ("file", "kind"))}
 
 
-def _read_pairs(path: Path) -> dict[str, str]:
-    """A file of lines "key value"."""
-    return dict(line.split()[:2] for line in path.read_text().splitlines() if len(line.split()) >= 2)
+def _known_kind(row: dict[str, str], path: str | os.PathLike) -> int:
+    label = _kind(row["kind"])
+    if not isinstance(label, Label):
+        names = ", ".join(KIND_NAMES)
+        raise DataError(f"{path}: {row['file'] or 'a row'} has the unknown kind {label!r}; write one of {names}")
+    return int(label)
 
 
 # ------------------------------------------------------------------------------------------------ splits
@@ -417,27 +438,40 @@ def split(dataset: FaceDataset, fractions: Sequence[float] = (0.8, 0.2), seed: i
     """
     if not np.isclose(sum(fractions), 1) or min(fractions) < 0:
         raise ValueError(f"fractions must be positive and sum to 1, got {tuple(fractions)}")
+    parts: list[list[int]] = [[] for _ in fractions]
+    for groups in _group_people(dataset):
+        for part, faces in zip(parts, _assign_groups(groups, fractions, seed), strict=True):
+            part.extend(faces)
+    if empty := [share for share, part in zip(fractions, parts, strict=True) if share > 0 and not part]:
+        raise DataError(f"{dataset.source}: too few people or faces in {dataset.root} for a part of {empty[0]:g}")
+    return [dataset.subset(sorted(part)) for part in parts]
+
+
+def _group_people(dataset: FaceDataset) -> list[dict[str, list[int]]]:
+    """Lines of groups, key -> the places of its faces: all people, and for each label the faces without an identity."""
     names = Counter(file.name for file in dataset.files)
     groups: dict[str, list[int]] = {}
     for i, (identity, file) in enumerate(zip(dataset.identities, dataset.files, strict=True)):
         name = file.name if names[file.name] == 1 else file.relative_to(dataset.root).as_posix()
         groups.setdefault(identity or f"file:{name}", []).append(i)
-    # One line of groups for each label of single faces; people, who have several labels, stand in one line.
-    lines: dict[int, list[str]] = {}
+    lines: dict[str | int, dict[str, list[int]]] = {}
     for key, members in groups.items():
-        line = -1 if dataset.identities[members[0]] else int(dataset.labels[members[0]])
-        lines.setdefault(line, []).append(key)
+        first = members[0]
+        line = "people" if dataset.identities[first] else int(dataset.labels[first])
+        lines.setdefault(line, {})[key] = members
+    return list(lines.values())
+
+
+def _assign_groups(groups: dict[str, list[int]], fractions: Sequence[float], seed: int) -> list[list[int]]:
+    """Put the groups of a line in an order that looks random, and cut it at the fractions: the faces of each part."""
+    keys = sorted(groups, key=lambda key: _stable_hash(seed, key))
+    sizes = np.array([len(groups[key]) for key in keys])
+    middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()  # where each group lies in the line, 0 to 1
+    part_of = np.searchsorted(np.cumsum(fractions)[:-1], middle, side="right")
     parts: list[list[int]] = [[] for _ in fractions]
-    for keys in lines.values():
-        keys.sort(key=lambda key: _stable_hash(seed, key))
-        sizes = np.array([len(groups[key]) for key in keys])
-        middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()  # where each group lies in its line, 0 to 1
-        bounds = np.cumsum(fractions)[:-1]
-        for key, part in zip(keys, np.searchsorted(bounds, middle, side="right"), strict=True):
-            parts[part].extend(groups[key])
-    if empty := [share for share, part in zip(fractions, parts, strict=True) if share > 0 and not part]:
-        raise DataError(f"{dataset.source}: too few people or faces in {dataset.root} for a part of {empty[0]:g}")
-    return [dataset.subset(sorted(part)) for part in parts]
+    for key, part in zip(keys, part_of, strict=True):
+        parts[part].extend(groups[key])
+    return parts
 
 
 def k_folds(dataset: FaceDataset, k: int = 5, seed: int = 0) -> Iterator[tuple[FaceDataset, FaceDataset]]:
@@ -449,8 +483,8 @@ def k_folds(dataset: FaceDataset, k: int = 5, seed: int = 0) -> Iterator[tuple[F
 
 
 def describe_faces(dataset: FaceDataset) -> pd.DataFrame:
-    """Decodes every picture; a row each: file, kind (name of its label), identity, width, height in pixels,
-    brightness and contrast (mean and deviation of the grey levels, 0 to 255)."""
+    """Decode every picture; a row each: file, kind (name of its label), identity, width, height in pixels,
+    brightness and contrast (mean and standard deviation of the grey levels, 0 to 255)."""
 
     def row(i: int) -> tuple:
         image = dataset.read(i)
@@ -464,94 +498,107 @@ def describe_faces(dataset: FaceDataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "kind", "identity", "width", "height", "brightness", "contrast"])
 
 
-# -------------------------------------------------------------------------- several sources
+# ------------------------------------------------------------------------------------------ opening by name
 
 
 def named_paths(values: Sequence[str]) -> dict[str, str]:
     """["meglass=PATH", "celeba"] -> {"meglass": "PATH", "celeba": ""}. DataError for an unknown source or one twice."""
     pairs = dict(value.partition("=")[::2] for value in values)
     if len(pairs) < len(values):
-        raise DataError(f"a source is named twice: {' '.join(values)}")
+        raise DataError(f"a source is named twice: {' '.join(values)}; name it once")
     for name in pairs:
-        if name not in SOURCES:
-            raise DataError(f"unknown source {name!r}: choose from {', '.join(SOURCES)}")
+        _source_class(name)
     return pairs
 
 
+def open_source(name: str, path: str | os.PathLike = "", strict: bool = True, **options) -> FaceDataset:
+    """The data set `name` of `SOURCES` in the folder `path`, or, without one, where `find_dataset` finds it.
+
+    strict: as of `FaceDataset`. options: further arguments of its class, as `split` of `CelebA`. Raises DataError.
+    """
+    source = _source_class(name)
+    if name in KNOWN:
+        root = find_dataset(name, path or None)
+    elif path:
+        root = Path(path)
+    else:
+        raise DataError(f"{name}: can be anywhere; name its folder, as {name}=PATH")
+    return source(root, strict=strict, **options)
+
+
 def load_sources(
-    train: dict[str, str], validate: dict[str, str], corrections: dict[str, dict[str, int]] | None = None
+    train: dict[str, str],
+    validate: dict[str, str],
+    corrections: dict[str, dict[str, int]] | None = None,
+    strict: bool = True,
 ) -> tuple[dict[str, FaceDataset], dict[str, FaceDataset]]:
     """Open and split the sources: name -> path for those that train, and for those that only validate.
 
-    An empty path is searched for by `find_dataset`. Returns the training parts and the validation parts.
-    Raises DataError, also for a source that is in both.
+    Each is opened by `open_source`. corrections: as `read_corrections` reads them. Returns the training parts and the
+    validation parts. Raises DataError, also for a source that is in both.
     """
     if both := train.keys() & validate.keys():
         raise DataError(f"{both.pop()} is to train and only to validate: name it once")
-    parts: tuple[dict, dict] = {}, {}
-    for (name, path), only_validate in [(s, False) for s in train.items()] + [(s, True) for s in validate.items()]:
-        cls = SOURCES[name]
-        root = find_dataset(name, path or None) if name in KNOWN else Path(path)
-        if only_validate:
-            parts[1][name] = cls(root)
-        elif cls is CelebA:
-            parts[0][name], parts[1][name] = (cls(root, split=part) for part in ("train", "validation"))
+    training: dict[str, FaceDataset] = {}
+    validation: dict[str, FaceDataset] = {}
+    for name, path in train.items():
+        if name == CelebA.source:
+            training[name] = open_source(name, path, strict, split="train")
+            validation[name] = open_source(name, path, strict, split="validation")
+            _warn_without_identities(training[name])
         else:
-            parts[0][name], parts[1][name] = split(cls(root), (1 - VALIDATION_SHARE, VALIDATION_SHARE), SPLIT_SEED)
-    for part in parts:
+            whole = open_source(name, path, strict)
+            training[name], validation[name] = split(whole, (1 - VALIDATION_SHARE, VALIDATION_SHARE), SPLIT_SEED)
+    for name, path in validate.items():
+        validation[name] = open_source(name, path, strict)
+    for part in (training, validation):
         for name in part:
             part[name] = part[name].relabel((corrections or {}).get(name, {}))
-    return parts
+    return training, validation
 
 
-def read_corrections(path: str | os.PathLike) -> dict[str, dict[str, int]]:
-    """A CSV of `source`, `file`, `kind` -> by source, file name to int of `Label`.
+def _source_class(name: str) -> type[FaceDataset]:
+    if name not in SOURCES:
+        raise DataError(f"unknown source {name!r}: choose from {', '.join(SOURCES)}")
+    return SOURCES[name]
 
-    Raises DataError for a column that is missing or a kind that is unknown.
-    """
-    corrections: dict[str, dict[str, int]] = {}
-    with open(path, newline="") as file:
-        for row in csv.DictReader(file):
-            try:
-                corrections.setdefault(row["source"], {})[row["file"]] = int(_KINDS[row["kind"]])
-            except KeyError as error:
-                raise DataError(f"{path}: no such column or kind: {error}") from error
-    return corrections
+
+def _warn_without_identities(dataset: CelebA) -> None:
+    if not any(dataset.identities):
+        why = "only the official parts keep all faces of a person on one side"
+        warnings.warn(f"celeba: no identity_CelebA.txt in {dataset.root}: {why}", stacklevel=3)
 
 
 # --------------------------------------------------------------------------------------- the command line
 
 # CelebA aligned its faces by a similarity of the five landmarks: the eyes lie here, within a few pixels.
-CELEBA_EYES = ((69.0, 111.0), (108.0, 111.0))
+CELEBA_EYES = (69.0, 111.0, 108.0, 111.0)  # x and y of the left one in the picture, x and y of the right one
 
 
-def write_celeba_eyeglasses(data: Path, out: Path, size: int = 120, part: str = "all", seed: int = 0) -> int:
+def write_celeba_eyeglasses(
+    data: Path, out: Path, size: int = 120, part: str = "all", seed: int = 0, strict: bool = True
+) -> int:
     """Write CelebA's balanced slice in the layout of MeGlass: `out`/MeGlass_120x120/ and `out`/meta.txt.
 
     Each face is cut by the eyes, at 0.35 and 0.65 of the width and 0.52 of the height, and named
-    celeba@identity_<id>@<file>, so that MeGlass(out) splits it by identity. Eye positions come from the
-    official list_landmarks_align_celeba.txt where it lies beside the others. Returns the number of faces.
+    celeba@identity_<id>@<file>, so that MeGlass(out) splits it by identity; without the list of identities, which a
+    warning tells, every face is its own. Eye positions come from list_landmarks_align_celeba where it lies beside the
+    others. Returns the number of faces.
     """
     if size < 16:
         raise DataError(f"--size must be at least 16 pixels, not {size}")
-    dataset = CelebA(data, split=part, balanced=seed)
-    eyes = {}
-    if (landmarks := data / "list_landmarks_align_celeba.txt").is_file():
-        for line in landmarks.read_text().splitlines()[2:]:
-            name, *xy = line.split()
-            eyes[name] = np.array(xy[:4], dtype=float).reshape(2, 2)
+    dataset = open_source("celeba", data, strict, split=part, balanced=seed)
+    _warn_without_identities(dataset)
+    columns = ("lefteye_x", "lefteye_y", "righteye_x", "righteye_y")
+    landmarks = dataset.read_list("list_landmarks_align_celeba", *columns, optional=True)
+    eyes = {name: xy for name, *xy in landmarks if all(xy)}
     folder = out / "MeGlass_120x120"
     folder.mkdir(parents=True, exist_ok=True)
-    target = np.float64([[0.35 * size, 0.52 * size], [0.65 * size, 0.52 * size]])
     lines = []
-    for i, file in enumerate(tqdm(dataset.files, desc="cropping", disable=None)):
-        (x0, y0), (x1, y1) = eyes.get(file.name, CELEBA_EYES)
-        turn = complex(*(target[1] - target[0])) / complex(x1 - x0, y1 - y0)  # rotation and scale in one number
-        a, b = turn.real, turn.imag
-        shift = target[0] - np.array([[a, -b], [b, a]]) @ (x0, y0)
-        matrix = np.array([[a, -b, shift[0]], [b, a, shift[1]]])
+    for i, file in enumerate(tqdm(dataset.files, desc="aligning", disable=None)):
+        matrix = _eyes_matrix(np.array(eyes.get(file.name, CELEBA_EYES), dtype=float), size)
         face = cv2.warpAffine(dataset.read(i), matrix, (size, size), flags=cv2.INTER_LINEAR)
-        name = f"celeba@identity_{dataset.identities[i]}@{file.stem}.jpg"
+        name = f"celeba@identity_{dataset.identities[i] or file.stem}@{file.stem}.jpg"
         Image.fromarray(face).save(folder / name, quality=95)
         lines.append(f"{name} {int(dataset.labels[i] != Label.NONE)}\n")
     with whole_file(out / "meta.txt") as partial:  # last: with it the data set is complete
@@ -559,18 +606,31 @@ def write_celeba_eyeglasses(data: Path, out: Path, size: int = 120, part: str = 
     return len(lines)
 
 
+def _eyes_matrix(eyes: np.ndarray, size: int) -> np.ndarray:
+    """The (2, 3) similarity that brings the eyes, x, y, x, y in pixels, to where MeGlass has them."""
+    target = np.float64([[0.35 * size, 0.52 * size], [0.65 * size, 0.52 * size]])
+    (x0, y0), (x1, y1) = eyes.reshape(2, 2)
+    turn = complex(*(target[1] - target[0])) / complex(x1 - x0, y1 - y0)  # rotation and scale in one number
+    a, b = turn.real, turn.imag
+    shift = target[0] - np.array([[a, -b], [b, a]]) @ (x0, y0)
+    return np.array([[a, -b, shift[0]], [b, a, shift[1]]])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="data_load.py", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     slice_ = commands.add_parser("celeba-eyeglasses", help="write CelebA's faces with and without glasses as MeGlass")
-    slice_.add_argument("--data", type=Path, required=True, help="folder with list_attr_celeba.txt")
+    slice_.add_argument("--data", type=Path, required=True, help="folder of CelebA: official, or the Kaggle archive")
     slice_.add_argument("--out", type=Path, required=True, help="folder to write")
     slice_.add_argument("--size", type=int, default=120, help="pixels a side (default: 120)")
     slice_.add_argument("--split", default="all", choices=["all", *CelebA.PARTITIONS], help="official partition")
     slice_.add_argument("--seed", type=int, default=0, help="fixes the draw of faces without glasses")
+    slice_.add_argument("--skip-bad", action="store_true", help="leave out faces that are missing or unreadable")
     options = parser.parse_args(arguments)
     try:
-        count = write_celeba_eyeglasses(options.data, options.out, options.size, options.split, options.seed)
+        count = write_celeba_eyeglasses(
+            options.data, options.out, options.size, options.split, options.seed, strict=not options.skip_bad
+        )
     except (DataError, OSError) as error:
         print(f"data_load.py: {error}", file=sys.stderr)
         return 1

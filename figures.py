@@ -132,7 +132,7 @@ def plot_distributions(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
             axes[3].hist(people, bins=np.arange(0.5, min(people.max(), 30) + 1), color=colour)
     axes[0].set(xlabel="width (pixels)", ylabel="share of the pictures", ylim=(0, 1.1))
     axes[1].set(xlabel="brightness (mean grey level)", ylabel="density", yticks=[])
-    axes[2].set(xlabel="contrast (deviation, levels)", ylabel="density", yticks=[])
+    axes[2].set(xlabel="contrast (standard deviation, levels)", ylabel="density", yticks=[])
     axes[3].set(xlabel="pictures a person", ylabel="people")
     figure.legend(loc="outside upper center", ncols=len(tables), frameon=False)
     return figure
@@ -187,7 +187,7 @@ def plot_curves(history: Sequence[Mapping[str, float]], epochs: int | None = Non
 
 
 def plot_loss(losses: Sequence[float], chance: float | None = None) -> "Figure":
-    """The loss of each step; chance: the loss of a coin, drawn as a line."""
+    """The loss of each step; chance: the loss of a guess, drawn as a line."""
     figure, (axis,) = _figure(6, 2.6)
     axis.plot(range(1, len(losses) + 1), losses, color=CYCLE[0])
     if chance is not None:

@@ -4,6 +4,7 @@ from find_data import find_dataset
 folder = find_dataset("kaggle", fallback="sample")   # a Path
 """
 
+import errno
 import os
 import shutil
 import sys
@@ -16,9 +17,11 @@ from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
+from glasses.photos import IMAGE_SUFFIXES
+
 
 class DataError(Exception):
-    """A data set cannot be used as it is; the message is one line that names the file and the mend."""
+    """A data set cannot be used as it is; the message is one line that names the file and how to fix it."""
 
 
 DATASETS_DIR = Path(__file__).with_name("datasets")  # where downloads go; git-ignored
@@ -28,9 +31,9 @@ EMBEDDED_DIR = Path(__file__).with_name("data")  # what the project ships: the s
 
 
 class _Known(NamedTuple):
-    """A public data set: files that show it is there, folder names, how to get it."""
+    """A public data set: how it is recognized, folder names, how to get it."""
 
-    markers: tuple[str, ...]
+    layouts: tuple[tuple[str, ...], ...]  # the files of any one of these show that it is there
     folders: tuple[str, ...]
     kaggle: str | None
     get_it: str
@@ -38,37 +41,37 @@ class _Known(NamedTuple):
 
 KNOWN = {
     "kaggle": _Known(
-        ("train.csv",),
+        (("train.csv",),),
         ("glasses-or-no-glasses", "kaggle"),
         "jeffheaton/glasses-or-no-glasses",
         "set Kaggle credentials, or download kaggle.com/datasets/jeffheaton/glasses-or-no-glasses",
     ),
     "sample": _Known(
-        ("train.csv", "kinds.csv"),
+        (("train.csv", "kinds.csv"),),
         ("sample",),
         None,
-        "make it with python make_sample.py",
+        "make it with python -m synthetic.make_sample",
     ),
     "meglass": _Known(
-        ("MeGlass_120x120",),
+        (("MeGlass_120x120",),),
         ("meglass", "MeGlass"),
         None,
         "follow github.com/cleardusk/MeGlass to MeGlass_120x120.zip and meta.txt",
     ),
     "celeba": _Known(
-        ("list_attr_celeba.txt",),
-        ("celeba", "CelebA"),
+        (("list_attr_celeba.txt",), ("list_attr_celeba.csv",), ("Anno/list_attr_celeba.txt",)),
+        ("celeba", "CelebA", "celeba-dataset"),
         None,
         "follow mmlab.ie.cuhk.edu.hk/projects/CelebA.html to img_align_celeba.zip and the lists",
     ),
     "lfw": _Known(
-        ("lfw-deepfunneled",),
+        (("lfw-deepfunneled",),),
         ("lfw", "lfw-dataset"),
         None,
         "get lfw-deepfunneled.tgz and a lfw_glasses.csv (file, glasses) beside it",
     ),
     "ffhq": _Known(
-        ("labels.csv",),
+        (("labels.csv",), ("labels.tsv",)),
         ("ffhq",),
         None,
         "put faces and a labels.csv (file, glasses) into one folder",
@@ -94,13 +97,13 @@ def find_dataset(
     if path is not None:
         if found := _holds(Path(path), known):
             return found
-        raise DataError(f"{name}: {path} has no {known.markers[0]}; {known.get_it}")
+        raise DataError(f"{name}: {path} has no {known.layouts[0][0]}; {known.get_it}")
     for root in _places():
         if found := _holds(root, known):
             return found
     if download and known.kaggle and (source := kaggle_credentials()):
         print(f"{name}: downloading {known.kaggle} with the Kaggle credentials of {source}", file=sys.stderr)
-        return download_kaggle(known.kaggle, DATASETS_DIR / known.folders[0], known.markers)
+        return download_kaggle(known.kaggle, DATASETS_DIR / known.folders[0], known.layouts[0])
     if fallback:
         found = find_dataset(fallback, download=download)
         print(f"{name}: not found; using the embedded {fallback} faces instead. To use it: {known.get_it}")
@@ -121,7 +124,7 @@ def _holds(root: Path, known: _Known) -> Path | None:
     for folder in (*(root / name for name in known.folders), root):
         inner = [folder, *(folder / name for name in known.folders)]  # some archives hold one folder
         for place in inner:
-            if all((place / marker).exists() for marker in known.markers):
+            if any(all((place / file).exists() for file in layout) for layout in known.layouts):
                 return place
     return None
 
@@ -139,41 +142,69 @@ def kaggle_credentials() -> str | None:
     return next((str(file) for file in files if file.is_file()), None)
 
 
-def download_kaggle(slug: str, folder: Path, markers: Sequence[str]) -> Path:
-    """Download the Kaggle data set `slug` ("owner/name") and unpack it as `folder`.
+def download_kaggle(slug: str, folder: Path, needed: Sequence[str]) -> Path:
+    """Download the Kaggle data set `slug` ("owner/name") and unpack it as `folder`; files in it that are `needed`.
 
     Shows progress, resumes a download that was cut off, checks the archive, and moves the unpacked files
     into place only when they are whole. Raises DataError with one line for anything that goes wrong.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     archive = folder.parent / f"{slug.split('/')[1]}.zip"
     try:
-        if not archive.is_file() or not zipfile.is_zipfile(archive):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not zipfile.is_zipfile(archive):
             import kaggle  # authenticates when it is imported, so only here
 
             kaggle.api.dataset_download_files(slug, path=str(folder.parent), quiet=False, unzip=False)
-    except SystemExit as error:  # the package exits where the credentials are refused
+    except SystemExit as error:  # the package exits where it has no credentials, or cannot use them
         raise DataError(f"{slug}: Kaggle refused the credentials; make a new token at kaggle.com/settings") from error
     except Exception as error:  # requests, urllib3, kaggle's own: all mean that the download failed
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        if any(word in reason for word in ("401", "403", "Unauthenticated", "Unauthorized", "Forbidden")):
-            raise DataError(
-                f"{slug}: Kaggle refused the credentials ({reason}); make a new token at kaggle.com/settings"
-            ) from error
-        raise DataError(f"{slug}: the download failed ({reason}); run again to resume it") from error
-    return unpack(archive, folder, markers)
+        raise DataError(f"{slug}: {_why_failed(error, slug, archive)}") from error
+    return unpack(archive, folder, needed)
 
 
-def unpack(archive: Path, folder: Path, markers: Sequence[str]) -> Path:
+def _why_failed(error: Exception, slug: str, archive: Path) -> str:
+    """What stopped the download, and how to fix it: by the type of the error, for packages change what it says."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    names = {cls.__name__ for cls in type(error).__mro__}  # of errors of requests and urllib3, which may be missing
+    if status == 401:
+        return "Kaggle refused the credentials (401); make a new token at kaggle.com/settings"
+    if status == 403:
+        page = f"kaggle.com/datasets/{slug}"
+        return (
+            f"Kaggle refused (403); make a new token at kaggle.com/settings, or accept the data set's rules at {page}"
+        )
+    if status == 404:
+        return f"Kaggle knows no such data set (404); see whether kaggle.com/datasets/{slug} is still there"
+    if status is not None:
+        return f"Kaggle answered with the error {status}; run again later to resume the download"
+    if isinstance(error, ImportError):
+        return (
+            f"the package kaggle cannot be imported, {error.name or 'a part of it'} is missing; pip install kaggle six"
+        )
+    if names & {"Timeout", "TimeoutError"}:
+        return "Kaggle did not answer in time; run again to resume the download"
+    if getattr(error, "errno", None) == errno.ENOSPC:
+        return f"no space left in {archive.parent}; make room and run again to resume the download"
+    broken = {"ConnectionError", "ChunkedEncodingError", "ContentDecodingError", "ProtocolError", "HTTPException"}
+    if names & broken:
+        return "no connection to Kaggle, or it broke off; run again to resume the download"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot write {archive}: {error.strerror}"
+    if archive.is_file():  # kaggle 2.2.5 notices a broken connection only by the size of what has come
+        return "the download is not whole; run again to resume it"
+    return f"the download failed ({' '.join(str(error).split())[:160] or type(error).__name__}); run again"
+
+
+def unpack(archive: Path, folder: Path, needed: Sequence[str]) -> Path:
     """Check the zip `archive` and unpack it as `folder`, which appears whole or not at all; then delete it."""
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         with zipfile.ZipFile(archive) as file:
             for member in tqdm(file.infolist(), desc=f"unpacking {folder.name}", disable=None):
                 file.extract(member, partial)  # checks each member's CRC
-        if missing := [marker for marker in markers if not (partial / marker).exists()]:
+        if missing := [name for name in needed if not (partial / name).exists()]:
             raise DataError(f"{archive}: unpacked, but there is no {missing[0]} in it; is it the right data set?")
-        if folder.exists():  # left by a run that was interrupted, or damaged: what we have now is whole
+        if folder.exists():  # left by a program that was interrupted, or damaged: what we have now is whole
             shutil.rmtree(folder)
         partial.rename(folder)
     except OSError as error:
@@ -185,3 +216,14 @@ def unpack(archive: Path, folder: Path, markers: Sequence[str]) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
     archive.unlink()
     return folder
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Sorted; without hidden ones."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """The pictures in `folder` and its subfolders, sorted; without hidden ones, as `._photo.jpg` of macOS."""
+    files = [file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))

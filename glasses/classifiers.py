@@ -64,8 +64,8 @@ def _open_session(path: str | os.PathLike, threads: int):
     except Exception as error:  # onnxruntime raises a class of its own for each way to fail
         reason = " ".join(str(error).split())
         if re.search(r"unsupported model ir version|not .*support.* opset|opset .* is under development", reason, re.I):
-            mend = f"pip install 'onnxruntime>={OLDEST_RUNTIME}'"
-            raise ImportError(f"onnxruntime {onnxruntime.__version__} is too old for {path}: {mend}") from error
+            fix = f"pip install 'onnxruntime>={OLDEST_RUNTIME}'"
+            raise ImportError(f"onnxruntime {onnxruntime.__version__} is too old for {path}: {fix}") from error
         raise ValueError(f"{path} does not hold a network of this project: {reason[-160:]}") from error
     return session, metadata
 

@@ -22,18 +22,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "kaggle"
-FOLDERS = (
-    "detector_architectures",
-    "weights",
-    "data/sample",
-    "benchmarks/results",
-)  # go into the data set with the root's modules
+# What goes into the data set with the root's modules.
+FOLDERS = ("detector_architectures", "glasses", "synthetic", "weights", "data/sample", "benchmarks/results")
 OWNER = "OWNER"  # stands in the committed metadata for the user's name
 POLL, LIMIT = 10, 3600  # seconds between two looks at what Kaggle is doing, and after which to give up
 
 
 class PushError(Exception):
-    """Something was not pushed; the message is one line that names it and the mend."""
+    """Something was not pushed; the message is one line that names it and the fix."""
 
 
 def find_notebooks() -> dict[str, Path]:
@@ -85,8 +81,8 @@ def one_line(what: str) -> Iterator[None]:
     except Exception as error:  # requests, urllib3, the client's own checks: all mean that it was not pushed
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         refused = status_code(error) in (401, 403, 404)
-        mend = "pip install kaggle six" if isinstance(error, ImportError) else "run again"
-        raise PushError(f"{what}: {reason}; {'check the token and --user' if refused else mend}") from error
+        fix = "pip install kaggle six" if isinstance(error, ImportError) else "run again"
+        raise PushError(f"{what}: {reason}; {'check the token and --user' if refused else fix}") from error
 
 
 def status_code(error: Exception) -> int | None:
@@ -101,8 +97,8 @@ def sign_in():
 
             kaggle.api.authenticate()
     except SystemExit as error:
-        mend = "put a token of kaggle.com/settings into KAGGLE_API_TOKEN, or only look, with --dry-run"
-        raise PushError(f"no credentials that Kaggle takes: {mend}") from error
+        fix = "put a token of kaggle.com/settings into KAGGLE_API_TOKEN, or only look, with --dry-run"
+        raise PushError(f"no credentials that Kaggle takes: {fix}") from error
     upload = kaggle.api._upload_file
 
     def upload_or_stop(name: str, *rest):  # the client itself would go on without a file that did not arrive

@@ -1,10 +1,11 @@
-"""Sources in their public layouts, splits, the search for data sets, the cache, and the training transforms."""
+"""Sources in their public layouts and as people have them, bad ones, splits, and opening them by name."""
 
+import csv
 import hashlib
+import io
 import subprocess
 import sys
-import types
-import zipfile
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,30 +15,64 @@ import torch
 from PIL import Image
 
 import data_load
-from augment import train_transform
 from conftest import ROOT, cartoon
-from data_load import LFW, CelebA, FolderPerClass, KaggleGlasses, Label, LabelsCSV, MeGlass, split
-from detector_architectures import load_detector
-from face_cache import CachedFaces
-from find_data import DataError, find_dataset
+from data_load import (
+    LFW,
+    CelebA,
+    FolderPerClass,
+    KaggleGlasses,
+    Label,
+    LabelsCSV,
+    MeGlass,
+    known_corrections,
+    load_sources,
+    named_paths,
+    open_source,
+    read_corrections,
+    split,
+)
+from find_data import DataError
+
+
+def write_celeba(root: Path, layout: str = "flat", identities: bool = True, no: str = "-1") -> Path:
+    """20 drawn faces of CelebA: 6 with glasses; people 1 to 10, two pictures each; 14 train, 4 validate, 2 test.
+
+    layout: "flat" (all lists beside the pictures), "official" (in folders, lines end in spaces and further columns) or
+    "kaggle" (the lists are .csv, the pictures lie a folder deeper). no: how "without" is written.
+    """
+    pictures, attributes, parts = {
+        "flat": ("img_align_celeba", "", ""),
+        "official": ("Img/img_align_celeba", "Anno", "Eval"),
+        "kaggle": ("img_align_celeba/img_align_celeba", "", ""),
+    }[layout]
+    for folder in (pictures, attributes, parts):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    rows = []
+    for i in range(1, 21):
+        name, glasses = f"{i:06d}.jpg", i % 3 == 0
+        cartoon(int(glasses), seed=i).resize((178, 218)).save(root / pictures / name)
+        rows.append((name, "1" if glasses else no, str((i - 1) // 2 + 1), str(0 if i <= 14 else 1 if i <= 18 else 2)))
+    if layout == "kaggle":
+        lines = [f"{name},{no},{value},1\n" for name, value, _, _ in rows]
+        (root / "list_attr_celeba.csv").write_text("image_id,Bald,Eyeglasses,Young\n" + "".join(lines))
+        lines = [f"{name},{part}\n" for name, _, _, part in rows]
+        (root / "list_eval_partition.csv").write_text("image_id,partition\n" + "".join(lines))
+    else:
+        end = " \n" if layout == "flat" else "  1 -1 \r\n"
+        lines = [f"{name} {no}  {value}  1{end}" for name, value, _, _ in rows]
+        (root / attributes / "list_attr_celeba.txt").write_text("20\nBald Eyeglasses Young \n" + "".join(lines))
+        lines = [f"{name} {part}{end}" for name, _, _, part in rows]
+        (root / parts / "list_eval_partition.txt").write_text("".join(lines))
+    if identities:
+        lines = [f"{name} {person}\n" for name, _, person, _ in rows]
+        (root / attributes / "identity_CelebA.txt").write_text("".join(lines))
+    (root / "eyewear_kind.csv").write_text("image_id,kind\n000003.jpg,sunglasses\n000006.jpg,eyeglasses\n000009.jpg,\n")
+    return root
 
 
 @pytest.fixture
 def celeba(tmp_path) -> Path:
-    """20 drawn faces in CelebA's official layout: 6 with glasses; people 1 to 10, two pictures each."""
-    root = tmp_path / "celeba"
-    (root / "img_align_celeba").mkdir(parents=True)
-    names = [f"{i:06d}.jpg" for i in range(1, 21)]
-    glasses = [i % 3 == 0 for i in range(1, 21)]
-    for i, name in enumerate(names):
-        cartoon(int(glasses[i]), seed=i).resize((178, 218)).save(root / "img_align_celeba" / name)
-    rows = [f"{n} {' 1' if g else '-1'} -1  1" for n, g in zip(names, glasses, strict=True)]
-    (root / "list_attr_celeba.txt").write_text("20\nEyeglasses Male Young\n" + "\n".join(rows) + "\n")
-    (root / "identity_CelebA.txt").write_text("".join(f"{n} {i // 2 + 1}\n" for i, n in enumerate(names)))
-    parts = [0] * 14 + [1] * 4 + [2] * 2
-    (root / "list_eval_partition.txt").write_text("".join(f"{n} {p}\n" for n, p in zip(names, parts, strict=True)))
-    (root / "eyewear_kind.csv").write_text("image_id,kind\n000003.jpg,sunglasses\n000006.jpg,eyeglasses\n000009.jpg,\n")
-    return root
+    return write_celeba(tmp_path / "celeba")
 
 
 def write_kaggle(root: Path, suffix: str, latent: int) -> Path:
@@ -79,7 +114,9 @@ def test_meglass_identity_is_owner_and_number(meglass):
     assert set(dataset.labels) == {Label.NONE, Label.EYEGLASSES}
 
 
-def test_celeba_partition_kind_and_identity(celeba):
+@pytest.mark.parametrize(("layout", "no"), [("flat", "-1"), ("flat", "0"), ("official", "-1"), ("kaggle", "-1")])
+def test_celeba_partition_kind_and_identity(tmp_path, layout, no):
+    celeba = write_celeba(tmp_path / "celeba", layout, no=no)
     train = CelebA(celeba, split="train")
     assert [f.name for f in train.files] == [f"{i:06d}.jpg" for i in range(1, 15)]
     kinds = dict(zip((f.name for f in train.files), train.labels, strict=True))
@@ -90,6 +127,20 @@ def test_celeba_partition_kind_and_identity(celeba):
     assert train.identities[:4] == ["1", "1", "2", "2"]
     assert len(CelebA(celeba, split="validation")) == 4
     assert len(CelebA(celeba)) == 20
+    assert train[0].image.shape == (3, 218, 178)
+
+
+def test_celeba_without_identities_warns_once_where_it_trains(tmp_path):
+    celeba = str(write_celeba(tmp_path / "celeba", "kaggle", identities=False))
+    with pytest.warns(UserWarning, match="no identity_CelebA.txt") as caught:
+        train, validation = load_sources({"celeba": celeba}, {})
+    assert len(caught) == 1
+    assert set(train["celeba"].identities) == {""}
+    assert (len(train["celeba"]), len(validation["celeba"])) == (14, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, validation = load_sources({}, {"celeba": celeba})
+    assert len(validation["celeba"]) == 20
 
 
 def test_celeba_balanced_takes_all_with_glasses_and_a_fixed_draw(celeba):
@@ -124,12 +175,22 @@ def test_celeba_slice_joins_meglass(celeba, tmp_path):
         assert len(run.stderr.strip().splitlines()) == 1
 
 
-def test_celeba_slice_puts_the_eyes_where_meglass_has_them(celeba, tmp_path):
-    """A dot on each official eye position must come out at 0.35 and 0.65 of the width."""
+@pytest.mark.parametrize("layout", ["none", "txt", "csv"])
+def test_celeba_slice_puts_the_eyes_where_meglass_has_them(celeba, tmp_path, layout):
+    """A dot on each eye must come out at 0.35 and 0.65 of the width: where CelebA puts the eyes, or a list says."""
+    x = 0 if layout == "none" else 20
     for file in (celeba / "img_align_celeba").iterdir():
         pixels = np.zeros((218, 178, 3), np.uint8)
-        pixels[109:114, 67:72] = pixels[109:114, 106:111] = 255
+        pixels[109:114, 67 + x : 72 + x] = pixels[109:114, 106 + x : 111 + x] = 255
         Image.fromarray(pixels).save(file, quality=95)
+    names = ["lefteye_x", "lefteye_y", "righteye_x", "righteye_y"]
+    rows = [[f"{i:06d}.jpg", "89", "111", "128", "111"] for i in range(1, 21)]
+    if layout == "txt":
+        lines = ["20", " ".join(names), *(" ".join(row) for row in rows)]
+        (celeba / "list_landmarks_align_celeba.txt").write_text("\n".join(lines))
+    if layout == "csv":
+        lines = [",".join(row) for row in [["image_id", *names], *rows]]
+        (celeba / "list_landmarks_align_celeba.csv").write_text("\n".join(lines))
     data_load.write_celeba_eyeglasses(celeba, tmp_path / "out", size=200)
     gray = MeGlass(tmp_path / "out")[0].image.float().mean(0)
     for columns, expected in ((slice(0, 100), 70), (slice(100, 200), 130)):
@@ -138,6 +199,13 @@ def test_celeba_slice_puts_the_eyes_where_meglass_has_them(celeba, tmp_path):
         y = (half.sum(1) * torch.arange(200)).sum() / half.sum()
         assert x == pytest.approx(expected, abs=1.5)
         assert y == pytest.approx(104, abs=1.5)
+
+
+def test_celeba_slice_without_identities_says_so_and_takes_every_face_for_its_own(tmp_path):
+    celeba = write_celeba(tmp_path / "celeba", "kaggle", identities=False)
+    with pytest.warns(UserWarning, match="no identity_CelebA.txt"):
+        count = data_load.write_celeba_eyeglasses(celeba, tmp_path / "out")
+    assert len(set(MeGlass(tmp_path / "out").identities)) == count == 12
 
 
 def test_lfw_person_is_the_identity(tmp_path):
@@ -172,6 +240,169 @@ def test_folder_per_class(tmp_path, names):
     assert found == {(names[0], Label.UNKNOWN_KIND), (names[1], Label.NONE)}
 
 
+CLASS_FOLDERS = [
+    ("With Glasses", "Without_Glasses"),
+    ("with-glasses", "without-glasses"),
+    ("WithGlasses", "WithoutGlasses"),
+    ("FaceWithGlasses", "FaceNoGlasses"),
+    ("Glasses", "NoGlasses"),
+    ("faces with glasses", "faces with no glasses"),
+    ("GLASSES", "NON-GLASSES"),
+]
+
+
+@pytest.mark.parametrize("names", CLASS_FOLDERS, ids=lambda names: names[0])
+def test_class_folders_as_people_name_them(tmp_path, names):
+    for glasses, name in zip((1, 0), names, strict=True):
+        (tmp_path / name).mkdir()
+        cartoon(glasses).save(tmp_path / name / "a.png")
+    dataset = FolderPerClass(tmp_path)
+    assert [file.parent.name for file in dataset.files] == [names[1], names[0]]
+    assert dataset.labels.tolist() == [Label.NONE, Label.UNKNOWN_KIND]
+
+
+def test_class_folders_that_tell_the_kind_and_others(tmp_path):
+    names = {"eye-glasses": Label.EYEGLASSES, "Sun Glasses": Label.SUNGLASSES, "None": Label.NONE}
+    for name in [*names, "test pictures", ".glasses", "sunglasses on the table"]:
+        (tmp_path / name).mkdir()
+        cartoon(0).save(tmp_path / name / "a.png")
+    dataset = FolderPerClass(tmp_path)
+    assert {file.parent.name: label for file, label in zip(dataset.files, dataset.labels, strict=True)} == names
+
+
+def test_class_folders_in_parts_and_twice_are_all_read(tmp_path):
+    places = [
+        "glasses",
+        "With_Glasses",
+        "Train/glasses",
+        "val/glasses",
+        "VALID/Glasses",
+        "validation/1",
+        "test/glasses",
+    ]
+    for place in places:
+        (tmp_path / place).mkdir(parents=True)
+        cartoon(1).save(tmp_path / place / "a.png")
+    (tmp_path / "other" / "glasses").mkdir(parents=True)  # is no part
+    dataset = FolderPerClass(tmp_path)
+    assert sorted(file.parent.relative_to(tmp_path).as_posix() for file in dataset.files) == sorted(places)
+    assert set(dataset.labels) == {Label.UNKNOWN_KIND}
+
+
+def test_what_macos_and_windows_leave_is_no_photo(tmp_path):
+    for glasses, name in enumerate(("no_glasses", "glasses")):
+        (tmp_path / name / ".thumbnails").mkdir(parents=True)
+        cartoon(glasses).save(tmp_path / name / "a.png")
+        cartoon(glasses).save(tmp_path / name / ".thumbnails" / "a.png")
+        for left in ("._a.png", ".DS_Store", "Thumbs.db", "desktop.ini", ".hidden.jpg"):
+            (tmp_path / name / left).write_bytes(b"left behind")
+    assert [file.name for file in FolderPerClass(tmp_path).verify().files] == ["a.png", "a.png"]
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+TABLE = [["file", "glasses"], ["a.jpg", "1"], ["sub/b.jpg", "0"]]
+
+
+def write_table(path: Path, rows, separator: str = ",", encoding: str = "utf-8", end: str = "\n") -> Path:
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=separator, lineterminator=end).writerows(rows)
+    path.write_bytes(text.getvalue().encode(encoding))
+    return path
+
+
+@pytest.fixture
+def labelled(tmp_path) -> Path:
+    """A folder with a.jpg and sub/b.jpg, and no table yet."""
+    (tmp_path / "set" / "sub").mkdir(parents=True)
+    cartoon(1).save(tmp_path / "set" / "a.jpg")
+    cartoon(0).save(tmp_path / "set" / "sub" / "b.jpg")
+    return tmp_path / "set"
+
+
+def check_labelled(folder: Path) -> None:
+    dataset = LabelsCSV(folder)
+    assert [file.relative_to(folder).as_posix() for file in dataset.files] == ["a.jpg", "sub/b.jpg"]
+    assert dataset.labels.tolist() == [Label.UNKNOWN_KIND, Label.NONE]
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_spreadsheets_write_them(labelled, name, separator, encoding):
+    write_table(labelled / name, TABLE, separator, encoding, end="\r\n")
+    check_labelled(labelled)
+
+
+@pytest.mark.parametrize("yes_no", ["TRUE FALSE", "true False", "Yes NO", "y n", "1.0 0.0"])
+def test_words_for_yes_and_no_with_spaces_around(labelled, yes_no):
+    yes, no = yes_no.split()
+    write_table(labelled / "labels.csv", [[" File ", "Glasses"], ["a.jpg", f" {yes} "], [" sub/b.jpg", no]])
+    check_labelled(labelled)
+
+
+def test_tables_with_backslashes_empty_rows_and_quotes(labelled):
+    rows = [["file", "glasses", ""], [], ["a.jpg", "1", ""], ["sub\\b.jpg", "0"], ["", "", ""]]
+    write_table(labelled / "labels.csv", rows, ";")
+    check_labelled(labelled)
+    (labelled / "a.jpg").rename(labelled / "a, b; c.jpg")
+    write_table(labelled / "labels.csv", [["file", "glasses"], ["a, b; c.jpg", "1"]])
+    assert [file.name for file in LabelsCSV(labelled).files] == ["a, b; c.jpg"]
+
+
+def test_the_word_glasses_in_a_column_of_kinds_says_no_kind(labelled):
+    write_table(labelled / "labels.csv", [["file", "kind"], ["a.jpg", "Glasses"], ["sub/b.jpg", "NONE"]])
+    check_labelled(labelled)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "no column 'file' in line 1 of .*labels.csv"),
+        (b"name;glasses\na.jpg;1\n", "no column 'file' in line 1 of .*labels.csv, only name, glasses; add it"),
+        (b"file,label\na.jpg,1\n", "labels.csv has neither a column glasses nor kind; add one"),
+        (b"file,glasses\na.jpg,1,sub/b.jpg,0\n", "labels.csv line 2 has more cells than line 1; put quotes"),
+        (b'file,glasses\n"a.jpg,1\n', "labels.csv line 2 is not a table: .*; fix the line"),
+        ("file,glasses\n\xe4.jpg,1\n".encode("latin-1"), 'labels.csv is not text in UTF-8; save it as "CSV UTF-8"'),
+        (b"PK\x03\x04\0\0\0\0", 'labels.csv is not a text file; save it as "CSV UTF-8"'),
+        (b"file,glasses\na.jpg,maybe\n", "unknown label 'maybe': .*a.jpg; fix it"),
+        (b"file,glasses\na.jpg\n", "unknown label '': .*a.jpg; fix it"),
+    ],
+)
+def test_a_broken_table_is_one_line(labelled, content, word):
+    (labelled / "labels.csv").write_bytes(content)
+    with pytest.raises(DataError, match=word) as caught:
+        LabelsCSV(labelled)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(",", "utf-8"), (";", "utf-16"), ("\t", "utf-8-sig")])
+def test_corrections_are_tables_too(meglass, tmp_path, separator, encoding):
+    rows = [["source", "file", "kind"], ["meglass", "x\\a.jpg", "Sunglasses"], ["lfw", "b.jpg", " glasses "]]
+    table = write_table(tmp_path / "c.csv", rows, separator, encoding)
+    right = {"meglass": {"x/a.jpg": Label.SUNGLASSES}, "lfw": {"b.jpg": Label.UNKNOWN_KIND}}
+    assert read_corrections(table) == right
+    write_table(meglass / "label_noise.csv", [row[1:] for row in rows], separator, encoding)
+    assert known_corrections(MeGlass(meglass)) == right["meglass"] | right["lfw"]
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("source,file,kind\nlfw,a.jpg\n", "c.csv: a.jpg has the unknown kind ''; write one of none, eyeglasses"),
+        ("source,file,kind\nlfw,a.jpg,monocle\n", "c.csv: a.jpg has the unknown kind 'monocle'; write one of none"),
+        ("source,kind\nlfw,none\n", "no column 'file' in line 1 of .*c.csv"),
+    ],
+)
+def test_broken_corrections_are_one_line(tmp_path, content, word):
+    (tmp_path / "c.csv").write_text(content)
+    with pytest.raises(DataError, match=word) as caught:
+        read_corrections(tmp_path / "c.csv")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=r"no nowhere\.csv in"):
+        read_corrections(tmp_path / "nowhere.csv")
+
+
 # ------------------------------------------------------------------------------------------- bad sources
 
 
@@ -179,7 +410,7 @@ def test_missing_file_is_named_or_counted(meglass):
     gone = sorted((meglass / "MeGlass_120x120").iterdir())[:3]
     for file in gone:
         file.unlink()
-    with pytest.raises(DataError, match=f"missing file.*{gone[0].name}"):
+    with pytest.raises(DataError, match=f"missing file.*{gone[0].name}.*; fix it, or leave such out with --skip-bad"):
         MeGlass(meglass)
     with pytest.warns(UserWarning, match="left out 3 of the faces listed: 3 x missing file"):
         assert len(MeGlass(meglass, strict=False)) == 37
@@ -199,12 +430,44 @@ def test_unreadable_image_is_named_or_counted(meglass, content):
     file = sorted((meglass / "MeGlass_120x120").iterdir())[5]
     file.write_bytes(file.read_bytes()[:700] if content is None else content)
     dataset = MeGlass(meglass)
-    with pytest.raises(DataError, match=file.name):
+    with pytest.raises(DataError, match=f"{file.name}.*--skip-bad"):
         dataset[dataset.files.index(file)]
     with pytest.raises(DataError, match=f"unreadable picture.*{file.name}"):
         dataset.verify()
     with pytest.warns(UserWarning, match="1 x unreadable picture"):
-        assert len(MeGlass(meglass, strict=False).verify()) == 39
+        assert len(MeGlass(meglass, strict=False)) == 39
+    dataset.strict = False
+    with pytest.warns(UserWarning, match="1 x unreadable picture"):
+        assert len(dataset.verify()) == 39
+
+
+def test_all_that_is_bad_is_counted_in_one_warning(meglass):
+    files = sorted((meglass / "MeGlass_120x120").iterdir())
+    files[3].unlink()
+    files[8].write_bytes(b"")
+    files[9].write_bytes(b"no picture")
+    with open(meglass / "meta.txt", "a") as meta:
+        meta.write(f"{files[0].name} 0\n")
+    with pytest.raises(DataError, match=r"and 1 more\).*--skip-bad"):
+        load_sources({"meglass": str(meglass)}, {})
+    with pytest.warns(UserWarning, match="left out") as caught:
+        train, validation = load_sources({"meglass": str(meglass)}, {}, strict=False)
+    (warning,) = caught
+    assert str(warning.message) == (
+        "meglass: left out 4 of the faces listed: 1 x missing file, 1 x listed twice, 2 x unreadable picture"
+    )
+    kept = train["meglass"].files + validation["meglass"].files
+    assert sorted(kept) == sorted(set(files) - {files[3], files[8], files[9]})
+    assert len(train["meglass"].labels) == len(train["meglass"].identities) == len(train["meglass"])
+
+
+def test_celeba_counts_what_is_bad_in_each_part(celeba):
+    for number in (1, 15):
+        (celeba / "img_align_celeba" / f"{number:06d}.jpg").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="left out") as caught:
+        train, validation = load_sources({"celeba": str(celeba)}, {}, strict=False)
+    assert [str(warning.message).split(":")[0] for warning in caught] == ["celeba train", "celeba validation"]
+    assert (len(train["celeba"]), len(validation["celeba"])) == (13, 3)
 
 
 def test_wrong_or_empty_folders(tmp_path, celeba):
@@ -226,13 +489,16 @@ def test_celeba_lists_that_were_cut_are_named(celeba):
     path.write_text(whole.rsplit("\n", 3)[0] + "\n")
     with pytest.raises(DataError, match="has 18 rows, not 20"):
         CelebA(celeba)
-    path.write_text(whole.rstrip()[:-6] + "\n")
+    path.write_text(whole.rstrip()[:-3] + "\n")
     with pytest.raises(DataError, match=r"unknown label ''.*000020\.jpg"):
         CelebA(celeba)
     path.write_text(whole)
     partition = celeba / "list_eval_partition.txt"
-    partition.write_text(partition.read_text().replace("000007.jpg 0\n", ""))
+    partition.write_text(partition.read_text().replace("000007.jpg 0 \n", ""))
     with pytest.raises(DataError, match=r"no line for 000007\.jpg"):
+        CelebA(celeba, split="train")
+    partition.unlink()
+    with pytest.raises(DataError, match=r"no list_eval_partition\.txt or Anno/.* or list_eval_partition\.csv in"):
         CelebA(celeba, split="train")
 
 
@@ -310,198 +576,50 @@ def test_split_refuses_fractions_that_do_not_sum_to_one(meglass):
         split(MeGlass(meglass), (0.5, 0.4))
 
 
-# --------------------------------------------------------------------------------------- finding data sets
+# ---------------------------------------------------------------------------------------- opening by name
 
 
-def test_find_dataset_ladder(tmp_path, monkeypatch, meglass):
-    assert find_dataset("meglass", meglass) == meglass
-    with pytest.raises(DataError, match="MeGlass_120x120"):
-        find_dataset("meglass", tmp_path / "elsewhere")
-    monkeypatch.setattr(data_load, "DATASETS_DIR", tmp_path / "datasets")
-    with pytest.raises(DataError, match="not found; follow"):
-        find_dataset("meglass")
-    for mount in ("input/glasses-or-no-glasses", "input/datasets/jeffheaton/glasses-or-no-glasses"):
-        kaggle = tmp_path / mount.replace("/", "_")
-        root = write_kaggle(kaggle / mount, ".png", 2)
-        monkeypatch.setenv("KAGGLE_ROOT", str(kaggle))
-        assert find_dataset("kaggle") == root
-    monkeypatch.setenv("GLASSES_DATA", str(meglass.parent))  # before Kaggle's mounts; a subfolder counts
-    assert find_dataset("meglass") == meglass
-    with pytest.raises(DataError, match="unknown data set"):
-        find_dataset("nonsense")
+def test_open_source_by_path_or_by_search(meglass, tmp_path, monkeypatch):
+    assert open_source("meglass", str(meglass)).files == MeGlass(meglass).files
+    monkeypatch.setenv("GLASSES_DATA", str(tmp_path))
+    assert open_source("meglass").files == MeGlass(meglass).files
+    celeba = write_celeba(tmp_path / "elsewhere")
+    dataset = open_source("celeba", celeba, split="validation", transform=lambda image: image[:1])
+    assert len(dataset) == 4
+    assert dataset[0].image.shape == (1, 218, 178)
 
 
-def test_find_dataset_without_credentials_says_how(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_load, "DATASETS_DIR", tmp_path / "datasets")
-    with pytest.raises(DataError, match="set Kaggle credentials, or download"):
-        find_dataset("kaggle")
-    assert "kaggle" not in sys.modules, "importing the package without credentials ends the program"
-
-
-@pytest.fixture
-def kaggle_account(tmp_path, monkeypatch):
-    """Credentials, and a stand-in for the `kaggle` package whose `dataset_download_files` the test sets."""
-    package = types.ModuleType("kaggle")
-    package.api = types.SimpleNamespace()
-    monkeypatch.setitem(sys.modules, "kaggle", package)
-    monkeypatch.setenv("KAGGLE_API_TOKEN", "secret")
-    monkeypatch.setattr(data_load, "DATASETS_DIR", tmp_path / "datasets")
-    return package.api
-
-
-def test_download_fetches_checks_and_unpacks(tmp_path, kaggle_account, capsys):
-    source = write_kaggle(tmp_path / "source", ".png", 2)
-
-    def download(slug, path, **options):
-        assert slug == "jeffheaton/glasses-or-no-glasses"
-        with zipfile.ZipFile(Path(path) / "glasses-or-no-glasses.zip", "w") as file:
-            for member in source.rglob("*.*"):
-                file.write(member, member.relative_to(source))
-
-    kaggle_account.dataset_download_files = download
-    folder = find_dataset("kaggle")
-    assert len(KaggleGlasses(folder)) == 6
-    assert [p.name for p in folder.parent.iterdir()] == ["glasses-or-no-glasses"], "the archive is deleted"
-    message = capsys.readouterr().err
-    assert "KAGGLE_API_TOKEN" in message
-    assert "secret" not in message
-    del kaggle_account.dataset_download_files
-    assert find_dataset("kaggle") == folder, "found without another download"
+def test_open_source_is_not_strict_where_asked(meglass):
+    next((meglass / "MeGlass_120x120").iterdir()).write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="1 x unreadable picture"):
+        assert len(open_source("meglass", meglass, strict=False)) == 39
 
 
 @pytest.mark.parametrize(
-    ("failure", "word"),
-    [(SystemExit(1), "refused the credentials"), (ConnectionError("no\nroute"), "no route.*run again to resume")],
+    ("name", "path", "word"),
+    [
+        ("folder", "", "name its folder, as folder=PATH"),
+        ("glases", "", "unknown source 'glases': choose from kaggle"),
+        ("meglass", "nowhere", "meglass: nowhere has no MeGlass_120x120"),
+        ("folder", "nowhere", "folder: no folder nowhere"),
+    ],
 )
-def test_failed_download_is_one_line(kaggle_account, failure, word):
-    def download(slug, path, **options):
-        (Path(path) / "glasses-or-no-glasses.zip").write_bytes(b"the first half")
-        raise failure
-
-    kaggle_account.dataset_download_files = download
-    with pytest.raises(DataError, match=word) as caught:
-        find_dataset("kaggle")
-    assert "\n" not in str(caught.value)
-    archive = data_load.DATASETS_DIR / "glasses-or-no-glasses.zip"
-    assert archive.read_bytes() == b"the first half", "kept, so that the package can resume it"
+def test_open_source_says_what_is_wrong(name, path, word):
+    with pytest.raises(DataError, match=word):
+        open_source(name, path)
 
 
-def test_no_download_where_none_is_wanted(kaggle_account):
-    with pytest.raises(DataError, match="not found"):
-        find_dataset("kaggle", download=False)
+def test_named_paths():
+    assert named_paths(["meglass=a=b", "celeba"]) == {"meglass": "a=b", "celeba": ""}
+    with pytest.raises(DataError, match="named twice"):
+        named_paths(["celeba", "celeba=x"])
+    with pytest.raises(DataError, match="unknown source 'x'"):
+        named_paths(["x=y"])
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_unpack_is_whole_or_not_at_all(tmp_path, compression):
-    source = write_kaggle(tmp_path / "source", ".png", 0)
-    archive, folder = tmp_path / "set.zip", tmp_path / "datasets" / "set"
-    folder.parent.mkdir()
-
-    def pack():
-        with zipfile.ZipFile(archive, "w", compression) as file:
-            for member in source.rglob("*.*"):
-                file.write(member, member.relative_to(source))
-
-    pack()
-    damaged = bytearray(archive.read_bytes())
-    damaged[len(damaged) // 2] ^= 0xFF
-    archive.write_bytes(damaged)
-    with pytest.raises(DataError, match="damaged archive, deleted; run again"):
-        data_load.unpack(archive, folder, ["train.csv"])
-    assert not archive.exists()
-    assert not any(folder.parent.iterdir())
-
-    pack()
-    folder.mkdir()  # what an older program may have left half-unpacked
-    assert data_load.unpack(archive, folder, ["train.csv"]) == folder
-    assert len(KaggleGlasses(folder)) == 6
-    pack()
-    with pytest.raises(DataError, match=r"there is no test\.csv in it"):
-        data_load.unpack(archive, folder, ["test.csv"])
-    assert len(KaggleGlasses(folder)) == 6, "what was there stays where the new archive is not better"
-
-
-# ------------------------------------------------------------------------------- cached crops, transforms
-
-
-class WholeImage:
-    """A detector for drawn faces, whose landmarks are known."""
-
-    name = "whole"
-
-    def __call__(self, image):
-        from detector_architectures import Face
-
-        points = np.float32([[42, 62], [78, 62], [57, 80], [47, 93], [73, 93]]) * image.shape[1] / 120
-        return [Face((20, 20, 80, 95), 1.0, self.name, points)]
-
-
-def test_cache_holds_the_crops_and_is_written_once(meglass, tmp_path):
-    from glasses.crops import CROP, align_face
-
-    dataset = MeGlass(meglass)
-    cached = CachedFaces(dataset, WholeImage(), tmp_path / "cache")
-    faces, labels = cached[np.array([7, 2])]
-    assert faces.shape == (2, 3, 96, 144)
-    assert labels.tolist() == dataset.labels[[7, 2]].tolist()
-    image = dataset.read(7)
-    expected = align_face(image, WholeImage()(image)[0].landmarks, CROP.with_margin(1.5))
-    assert np.array_equal(faces[0].permute(1, 2, 0), expected)
-    (file,) = (tmp_path / "cache").iterdir()
-    before = file.stat().st_mtime_ns
-    CachedFaces(dataset, WholeImage(), tmp_path / "cache")
-    assert file.stat().st_mtime_ns == before
-    CachedFaces(dataset.subset(range(5)), WholeImage(), tmp_path / "cache")
-    assert len(list((tmp_path / "cache").iterdir())) == 2
-
-
-def test_cache_is_whole_or_not_at_all(meglass, tmp_path):
-    dataset = MeGlass(meglass)
-    dataset.files[30].write_bytes(b"broken")
-    with pytest.raises(DataError, match=dataset.files[30].name):
-        CachedFaces(dataset, WholeImage(), tmp_path / "cache")
-    assert not any((tmp_path / "cache").iterdir())
-
-
-def test_centre_of_the_margin_is_the_crop_the_pipeline_makes(hopper):
-    """Training sees the centre of the larger crop; predict.py sees the small one: they must be the same face."""
-    from glasses.crops import CROP, align_face
-    from glasses.photos import read_image
-
-    image = read_image(hopper)[0]
-    face = load_detector("slim")(image)[0]
-    small, large = align_face(image, face.landmarks), align_face(image, face.landmarks, CROP.with_margin(1.5))
-    difference = np.abs(large[16:80, 24:120].astype(int) - small)
-    assert difference.max() <= 3, "the warp rounds to 1/32 of a pixel, no more"
-    assert difference.mean() < 0.05
-
-
-def test_train_transform_keeps_shape_range_and_seed():
-    batch = torch.randint(0, 256, (20, 3, 96, 144), dtype=torch.uint8)
-    transform = train_transform()
-    torch.manual_seed(1)
-    first = transform(batch)
-    torch.manual_seed(1)
-    assert torch.equal(first, transform(batch))
-    assert first.shape == (20, 3, 64, 96)
-    assert first.dtype == torch.float32
-    assert first.min() >= 0
-    assert first.max() <= 1
-    assert not torch.equal(first, transform(batch))
-
-
-def test_covered_and_cut_faces_keep_the_eyes():
-    """At least one eye and its surroundings stay as they were, and something is covered."""
-    torch.manual_seed(0)
-    batch = torch.full((2, 3, 64, 96), 100, dtype=torch.uint8)
-    eyes = (slice(19, 33), slice(None))  # rows of the crop around the eye line
-    covered = torch.stack([data_load.CoverLowerFace()(batch) for _ in range(50)])
-    assert torch.equal(covered[..., *eyes], batch[..., *eyes].expand(50, -1, -1, -1, -1))
-    assert ((covered[..., -1, :] == 100).float().mean() < 0.3).item()
-    cut = torch.stack([data_load.CutSides()(batch) for _ in range(50)])
-    seen = (cut[..., 19:33, :] == 100).all(-2)  # columns in which the eyes' rows are whole
-    assert (seen[..., :48].all(-1) | seen[..., 48:].all(-1)).all()
-    assert (cut == 0).any()
+def test_a_source_is_to_train_or_to_validate(meglass):
+    with pytest.raises(DataError, match="name it once"):
+        load_sources({"meglass": str(meglass)}, {"meglass": str(meglass)})
 
 
 def test_relabel_by_name_or_folder_and_name(meglass):

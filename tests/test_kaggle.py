@@ -32,7 +32,6 @@ from data_load import KaggleGlasses
 from find_data import KNOWN
 from test_data_load import write_kaggle
 
-sys.path.insert(0, str(ROOT / "kaggle_kernels"))
 import push
 
 GAN = KNOWN["kaggle"].kaggle
@@ -132,16 +131,16 @@ def test_all_that_a_notebook_imports_is_in_the_data_set(built, name):
             assert copy.is_file(), f"{name} needs {file.name}"
             assert copy.read_bytes() == file.read_bytes()
             waiting |= local_imports(file.read_text()) - seen
-    assert {"pipeline", "detector_architectures"} <= seen, "what data_load imports counts too"
+    assert {"find_data", "glasses", "detector_architectures"} <= seen, "what data_load imports counts too"
 
 
 def test_what_is_built(built):
     helpers = built["helpers"]
-    for folder in ("weights", "detector_architectures", "data/sample"):
+    for folder in push.FOLDERS:
         there = {file.relative_to(ROOT) for file in (ROOT / folder).rglob("*") if "__pycache__" not in file.parts}
         assert {file.relative_to(helpers) for file in (helpers / folder).rglob("*")} == there
     names = [str(file.relative_to(helpers)) for file in helpers.rglob("*") if file.is_file()]
-    assert "weights/glasses.safetensors" in names
+    assert {"weights/glasses.safetensors", "glasses/weights/glasses.onnx", "synthetic/make_sample.py"} <= {*names}
     assert sum((helpers / name).stat().st_size for name in names) < 30e6
     assert json.loads((helpers / "dataset-metadata.json").read_text())["id"] == "ada/glasses-or-not-helpers"
     for name, notebook in NOTEBOOKS.items():
@@ -388,7 +387,8 @@ def start(kaggle, tmp_path):
     def run(code: str, *arguments, **variables) -> subprocess.Popen:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KAGGLE")}
         environment |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "home"), "KAGGLE_STUB": kaggle.address}
-        environment |= {"PYTHONPATH": str(tmp_path / "site"), "KAGGLE_ROOT": str(tmp_path / "no-kaggle")}
+        path = os.pathsep.join(map(str, (tmp_path / "site", ROOT, ROOT / "kaggle_kernels")))
+        environment |= {"PYTHONPATH": path, "KAGGLE_ROOT": str(tmp_path / "no-kaggle")}
         nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
         environment |= nowhere | {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"} | variables
         command = [sys.executable, "-c", code, *map(str, arguments)]
@@ -409,10 +409,9 @@ def finish(process: subprocess.Popen, seconds: float = 120) -> tuple[int, str, s
     return process.returncode, out, err
 
 
-PUSH = f"""
+PUSH = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(ROOT / "kaggle_kernels")!r})
 import push
 push.BUILD = Path("build/kaggle")
 sys.exit(push.main(sys.argv[1:]))
@@ -523,16 +522,15 @@ def test_interrupted_push_is_one_line(kaggle, start):
 
 # ----------------------------------------------------------------------------- downloads with the real client
 
-FIND = f"""
+FIND = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(ROOT)!r})
-import data_load
-data_load.DATASETS_DIR = Path("datasets").absolute()
+import find_data
+find_data.DATASETS_DIR = Path("datasets").absolute()
 try:
-    print("found", data_load.find_dataset("kaggle"))
-except data_load.DataError as error:
-    sys.exit(f"DataError: {{error}}")
+    print("found", find_data.find_dataset("kaggle"))
+except find_data.DataError as error:
+    sys.exit(f"DataError: {error}")
 """
 
 
@@ -698,11 +696,12 @@ if HELPERS: sys.path.insert(0, str(HELPERS[0].parent))
 """,
     """
 import data_load
+from find_data import find_dataset
 from models import load_classifier
 load_classifier("glasses")
 print(data_load.__file__)
-print(data_load.find_dataset("kaggle"))
-print(data_load.find_dataset("sample"))
+print(find_dataset("kaggle"))
+print(find_dataset("sample"))
 Path("model.txt").write_text("trained")
 """,
 ]

@@ -1,0 +1,177 @@
+"""The search for data sets, downloads from Kaggle with a stand-in for its package, and unpacking."""
+
+import errno
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import pytest
+import requests
+import urllib3
+
+import find_data
+from data_load import KaggleGlasses
+from find_data import DataError, find_dataset
+from test_data_load import write_celeba, write_kaggle
+
+
+def test_find_dataset_ladder(tmp_path, monkeypatch, meglass):
+    assert find_dataset("meglass", meglass) == meglass
+    with pytest.raises(DataError, match="MeGlass_120x120"):
+        find_dataset("meglass", tmp_path / "elsewhere")
+    monkeypatch.setattr(find_data, "DATASETS_DIR", tmp_path / "datasets")
+    with pytest.raises(DataError, match="not found; follow"):
+        find_dataset("meglass")
+    for mount in ("input/glasses-or-no-glasses", "input/datasets/jeffheaton/glasses-or-no-glasses"):
+        kaggle = tmp_path / mount.replace("/", "_")
+        root = write_kaggle(kaggle / mount, ".png", 2)
+        monkeypatch.setenv("KAGGLE_ROOT", str(kaggle))
+        assert find_dataset("kaggle") == root
+    monkeypatch.setenv("GLASSES_DATA", str(meglass.parent))  # before Kaggle's mounts; a subfolder counts
+    assert find_dataset("meglass") == meglass
+    with pytest.raises(DataError, match="unknown data set"):
+        find_dataset("nonsense")
+
+
+@pytest.mark.parametrize("layout", ["flat", "official", "kaggle"])
+def test_find_dataset_knows_celeba_as_people_have_it(tmp_path, monkeypatch, layout):
+    folder = "celeba-dataset" if layout == "kaggle" else "CelebA"
+    root = write_celeba(tmp_path / "input" / "datasets" / "owner" / folder, layout, identities=False)
+    assert find_dataset("celeba", root) == root
+    assert find_dataset("celeba", root.parent) == root
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
+    assert find_dataset("celeba") == root
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv"])
+def test_find_dataset_takes_either_table_of_labels(tmp_path, name):
+    with pytest.raises(DataError, match=r"has no labels\.csv"):
+        find_dataset("ffhq", tmp_path)
+    (tmp_path / name).write_text("")
+    assert find_dataset("ffhq", tmp_path) == tmp_path
+
+
+def test_find_dataset_without_credentials_says_how(tmp_path, monkeypatch):
+    monkeypatch.setattr(find_data, "DATASETS_DIR", tmp_path / "datasets")
+    with pytest.raises(DataError, match="set Kaggle credentials, or download"):
+        find_dataset("kaggle")
+    assert "kaggle" not in sys.modules, "importing the package without credentials ends the program"
+
+
+@pytest.fixture
+def kaggle_account(tmp_path, monkeypatch):
+    """Credentials, and a stand-in for the `kaggle` package whose `dataset_download_files` the test sets."""
+    package = types.ModuleType("kaggle")
+    package.api = types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "kaggle", package)
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "secret")
+    monkeypatch.setattr(find_data, "DATASETS_DIR", tmp_path / "datasets")
+    return package.api
+
+
+def test_download_fetches_checks_and_unpacks(tmp_path, kaggle_account, capsys):
+    source = write_kaggle(tmp_path / "source", ".png", 2)
+
+    def download(slug, path, **options):
+        assert slug == "jeffheaton/glasses-or-no-glasses"
+        with zipfile.ZipFile(Path(path) / "glasses-or-no-glasses.zip", "w") as file:
+            for member in source.rglob("*.*"):
+                file.write(member, member.relative_to(source))
+
+    kaggle_account.dataset_download_files = download
+    folder = find_dataset("kaggle")
+    assert len(KaggleGlasses(folder)) == 6
+    assert [p.name for p in folder.parent.iterdir()] == ["glasses-or-no-glasses"], "the archive is deleted"
+    message = capsys.readouterr().err
+    assert "KAGGLE_API_TOKEN" in message
+    assert "secret" not in message
+    del kaggle_account.dataset_download_files
+    assert find_dataset("kaggle") == folder, "found without another download"
+
+
+class AnsweredError(Exception):
+    """As the errors of requests that carry an answer."""
+
+    def __init__(self, status: int):
+        super().__init__("words of theirs,\nwhich nobody promised")
+        self.response = types.SimpleNamespace(status_code=status)
+
+
+RULES = "accept the data set's rules at kaggle.com/datasets/jeffheaton/glasses-or-no-glasses"
+FAILURES = [
+    (SystemExit(1), "Kaggle refused the credentials; make a new token at kaggle.com/settings"),
+    (AnsweredError(401), r"Kaggle refused the credentials \(401\); make a new token at kaggle.com/settings"),
+    (AnsweredError(403), rf"Kaggle refused \(403\); make a new token at kaggle.com/settings, or {RULES}"),
+    (AnsweredError(404), r"Kaggle knows no such data set \(404\)"),
+    (AnsweredError(503), "Kaggle answered with the error 503; run again later to resume"),
+    (requests.ReadTimeout("slow"), "Kaggle did not answer in time; run again to resume"),
+    (requests.ConnectTimeout(), "Kaggle did not answer in time; run again to resume"),
+    (TimeoutError(), "Kaggle did not answer in time; run again to resume"),
+    (requests.ConnectionError("no\nroute"), "no connection to Kaggle, or it broke off; run again to resume"),
+    (requests.exceptions.ChunkedEncodingError(), "no connection to Kaggle, or it broke off; run again to resume"),
+    (urllib3.exceptions.ProtocolError("?"), "no connection to Kaggle, or it broke off; run again to resume"),
+    (ConnectionResetError(104, "reset by peer"), "no connection to Kaggle, or it broke off; run again to resume"),
+    (OSError(errno.ENOSPC, "full"), "no space left in .*datasets; make room and run again to resume"),
+    (PermissionError(errno.EACCES, "Permission denied"), "cannot write .*glasses-or-no-glasses.zip: Permission denied"),
+    (ModuleNotFoundError("No module named 'six'", name="six"), "six is missing; pip install kaggle six"),
+    (ValueError("size"), "the download is not whole; run again to resume it"),
+]
+
+
+@pytest.mark.parametrize(("failure", "word"), FAILURES, ids=lambda value: type(value).__name__)
+def test_failed_download_is_one_line(kaggle_account, failure, word):
+    def download(slug, path, **options):
+        (Path(path) / "glasses-or-no-glasses.zip").write_bytes(b"the first half")
+        raise failure
+
+    kaggle_account.dataset_download_files = download
+    with pytest.raises(DataError, match=f"^jeffheaton/glasses-or-no-glasses: .*{word}") as caught:
+        find_dataset("kaggle")
+    assert "\n" not in str(caught.value)
+    archive = find_data.DATASETS_DIR / "glasses-or-no-glasses.zip"
+    assert archive.read_bytes() == b"the first half", "kept, so that the package can resume it"
+
+
+def test_a_failure_nobody_thought_of_is_one_line(kaggle_account):
+    def download(slug, path, **options):
+        raise RuntimeError("out of\norder")
+
+    kaggle_account.dataset_download_files = download
+    with pytest.raises(DataError, match=r"the download failed \(out of order\); run again$"):
+        find_dataset("kaggle")
+
+
+def test_no_download_where_none_is_wanted(kaggle_account):
+    with pytest.raises(DataError, match="not found"):
+        find_dataset("kaggle", download=False)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_unpack_is_whole_or_not_at_all(tmp_path, compression):
+    source = write_kaggle(tmp_path / "source", ".png", 0)
+    archive, folder = tmp_path / "set.zip", tmp_path / "datasets" / "set"
+    folder.parent.mkdir()
+
+    def pack():
+        with zipfile.ZipFile(archive, "w", compression) as file:
+            for member in source.rglob("*.*"):
+                file.write(member, member.relative_to(source))
+
+    pack()
+    damaged = bytearray(archive.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    archive.write_bytes(damaged)
+    with pytest.raises(DataError, match="damaged archive, deleted; run again"):
+        find_data.unpack(archive, folder, ["train.csv"])
+    assert not archive.exists()
+    assert not any(folder.parent.iterdir())
+
+    pack()
+    folder.mkdir()  # what an older program may have left half-unpacked
+    assert find_data.unpack(archive, folder, ["train.csv"]) == folder
+    assert len(KaggleGlasses(folder)) == 6
+    pack()
+    with pytest.raises(DataError, match=r"there is no test\.csv in it"):
+        find_data.unpack(archive, folder, ["test.csv"])
+    assert len(KaggleGlasses(folder)) == 6, "what was there stays where the new archive is not better"
