@@ -102,7 +102,11 @@ def sign_in():
     upload = kaggle.api._upload_file
 
     def upload_or_stop(name: str, *rest):  # the client itself would go on without a file that did not arrive
-        if (uploaded := upload(name, *rest)) is None:
+        try:
+            uploaded = upload(name, *rest)
+        except Exception as error:  # or it raises what its version likes
+            raise PushError(f"{name}: the upload broke off; run again") from error
+        if uploaded is None:
             raise PushError(f"{name}: the upload broke off; run again")
         return uploaded
 

@@ -576,7 +576,7 @@ def test_broken_download_goes_on(kaggle, start, download, tmp_path, how):
         kaggle.cut = True
         status, line = download()
         assert status == 1
-        assert re.match("DataError: .*the download failed .*run again to resume it", line)
+        assert re.match(f"DataError: {GAN}: .*run again to resume", line)
         kaggle.cut = False
     else:
         kaggle.hang = "GET"
@@ -619,11 +619,21 @@ def test_half_unpacked_folder_is_replaced(download, tmp_path):
     check_downloaded(tmp_path / "datasets")
 
 
-def test_refused_download_is_one_line(kaggle, download):
-    kaggle.faults["DownloadDataset"] = 403, {"code": 403, "message": "Accept the rules\nfirst"}
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        (401, "refused the credentials"),
+        (403, f"accept the data set's rules at kaggle.com/datasets/{GAN}$"),
+        (404, "no such data set"),
+        (500, "run again later"),
+    ],
+)
+def test_refused_download_is_one_line(kaggle, download, code, word):
+    """In our words, whatever Kaggle and its client say."""
+    kaggle.faults["DownloadDataset"] = code, {"code": code, "message": "Something\nelse"}
     status, line = download()
     assert status == 1
-    assert re.match("DataError: .*the download failed .Accept the rules first", line)
+    assert re.match(f"DataError: {GAN}: .*{word}", line)
 
 
 # ----------------------------------------------------------------------------- the notebooks, as Kaggle runs them
