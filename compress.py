@@ -4,8 +4,8 @@
     python compress.py quantize [--model glasses] [--data sample] [--out glasses_int8.onnx]
     python compress.py prune runs/glasses/checkpoint.pt [--ratio 0.25] [--out runs/pruned/checkpoint.pt]
 
-The file holds everything between a cropped face and the answer: an input "faces" (N, 64, 96, 3) uint8 RGB, cut as
-`pipeline.align_face` cuts, and an output "probabilities" (N, 3) float32, of none, eyeglasses and sunglasses, with
+The file holds everything between a crop and the answer: an input "faces" (N, 64, 96, 3) uint8 RGB, cut as
+`glasses.crops.align_face` cuts, and an output "probabilities" (N, 3) float32, of none, eyeglasses and sunglasses, with
 normalisation and temperature inside. Threshold, kinds and crop are in its metadata, as JSON.
 
 --weights says how they are stored; the arithmetic is in float32 all the same. int8 keeps one scale for each output
@@ -22,6 +22,7 @@ import argparse
 import copy
 import json
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -39,6 +40,7 @@ from detector_architectures import load_detector
 from face_cache import CachedFaces
 from find_data import DataError
 from glasses.crops import KINDS, Crop
+from glasses.files import whole_file
 from models import Classifier, GlassesCNN, load_classifier, read_network, save_network
 
 if TYPE_CHECKING:
@@ -64,11 +66,15 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, weights: str = 
 
     weights: one of STORED. Raises ImportError where onnx or onnxscript is not installed.
     """
-    import onnx
+    try:
+        import onnx
+        import onnxscript  # noqa: F401, which torch's exporter needs
+    except ImportError as error:
+        raise ImportError("writing ONNX files needs two packages: pip install onnx onnxscript") from error
 
     crop: Crop = classifier.crop
     faces = torch.zeros(2, crop.height, crop.width, 3, dtype=torch.uint8)
-    with warnings.catch_warnings():  # of the exporter's own parts, nothing that its user could mend
+    with warnings.catch_warnings():  # of the exporter's own parts, nothing that its user could fix
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             CropsToProbabilities(classifier).eval(),
@@ -84,12 +90,9 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, weights: str = 
     header = {"threshold": classifier.threshold, "kinds": KINDS, "crop": crop}
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in header.items()})
     onnx.checker.check_model(model)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    onnx.save(model, partial)
-    os.replace(partial, path)
-    return path
+    with whole_file(path) as partial:
+        onnx.save(model, partial)
+    return Path(path)
 
 
 def strip(model: "onnx.ModelProto") -> "onnx.ModelProto":
@@ -107,31 +110,45 @@ def strip(model: "onnx.ModelProto") -> "onnx.ModelProto":
 def store_weights(model: "onnx.ModelProto", weights: str) -> None:
     """Store the weight tensors, those with more than one dimension, as `weights` says, in place.
 
-    A node before each user makes float32 of them again: Cast, or DequantizeLinear with a scale a row.
+    A node before each user makes float32 of them again. Raises ValueError where `weights` is not one of STORED.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import numpy_helper
 
     if weights not in STORED:
         raise ValueError(f"unknown way to store weights {weights!r}: choose from {', '.join(STORED)}")
+    if weights == "fp32":
+        return
+    store = _store_int8 if weights == "int8" else _store_fp16
     graph, nodes = model.graph, []
-    tensors = [(tensor, numpy_helper.to_array(tensor)) for tensor in graph.initializer]
-    for number, (tensor, values) in enumerate(tensors if weights != "fp32" else []):
-        if values.dtype != np.float32 or values.ndim < 2:
-            continue
-        graph.initializer.remove(tensor)
-        small = f"w{number}"
-        if weights == "fp16":
-            graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), small))
-            nodes.append(helper.make_node("Cast", [small], [tensor.name], to=TensorProto.FLOAT))
-            continue
-        scale = np.abs(values).reshape(len(values), -1).max(1).clip(1e-12) / np.float32(127)
-        rounded = np.round(values / scale.reshape(-1, *[1] * (values.ndim - 1))).astype(np.int8)
-        graph.initializer.append(numpy_helper.from_array(rounded, small))
-        graph.initializer.append(numpy_helper.from_array(scale, f"s{number}"))
-        nodes.append(helper.make_node("DequantizeLinear", [small, f"s{number}"], [tensor.name], axis=0))
-    nodes += graph.node
+    for number, tensor in enumerate(list(graph.initializer)):
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.ndim > 1:
+            stored, node = store(values, tensor.name, number)
+            graph.initializer.remove(tensor)
+            graph.initializer.extend(stored)
+            nodes.append(node)
+    nodes.extend(graph.node)  # after those that its nodes need
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _store_int8(values: np.ndarray, name: str, number: int) -> tuple[list["onnx.TensorProto"], "onnx.NodeProto"]:
+    """Integers of 8 bits and a float32 scale for each row of `values`, and the node that multiplies them to `name`."""
+    from onnx import helper, numpy_helper
+
+    rows = values.reshape(len(values), -1)
+    scale = np.abs(rows).max(1).clip(1e-12) / np.float32(127)
+    rounded = np.round(rows / scale[:, None]).astype(np.int8).reshape(values.shape)
+    stored = [numpy_helper.from_array(rounded, f"w{number}"), numpy_helper.from_array(scale, f"s{number}")]
+    return stored, helper.make_node("DequantizeLinear", [f"w{number}", f"s{number}"], [name], axis=0)
+
+
+def _store_fp16(values: np.ndarray, name: str, number: int) -> tuple[list["onnx.TensorProto"], "onnx.NodeProto"]:
+    """Floats of 16 bits, and the node that casts them to `name`."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    stored = [numpy_helper.from_array(values.astype(np.float16), f"w{number}")]
+    return stored, helper.make_node("Cast", [f"w{number}"], [name], to=TensorProto.FLOAT)
 
 
 def quantize_onnx(classifier: Classifier, path: str | os.PathLike, crops: np.ndarray) -> Path:
@@ -144,15 +161,15 @@ def quantize_onnx(classifier: Classifier, path: str | os.PathLike, crops: np.nda
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Crops(CalibrationDataReader):
+        """32 faces at a time, as the quantizer asks for them."""
+
         def __init__(self):
-            self.batches = iter(np.array_split(crops, -(-len(crops) // 32)))
+            self.batches = iter(np.array_split(crops, math.ceil(len(crops) / 32)))
 
         def get_next(self):
             batch = next(self.batches, None)
             return None if batch is None else {"faces": batch}
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         plain, quantized = Path(folder) / "plain.onnx", Path(folder) / "quantized.onnx"
         export_onnx(classifier, plain)
@@ -174,15 +191,15 @@ def quantize_onnx(classifier: Classifier, path: str | os.PathLike, crops: np.nda
             logging.getLogger().setLevel(level)
         model = strip(onnx.load(quantized))
     onnx.helper.set_model_props(model, properties | {"arithmetic": json.dumps("int8")})
-    partial = path.with_name(path.name + ".part")
-    onnx.save(model, partial)
-    os.replace(partial, path)
-    return path
+    with whole_file(path) as partial:
+        onnx.save(model, partial)
+    return Path(path)
 
 
 def calibration_crops(source: str, count: int = 512) -> np.ndarray:
     """(count, 64, 96, 3) uint8 crops of the training part of a source, "name" or "name=PATH" as in train.py."""
-    ((dataset,), _) = (list(part.values()) for part in load_sources(named_paths([source]), {}))
+    training, _ = load_sources(named_paths([source]), {})
+    (dataset,) = training.values()
     chosen = np.sort(np.random.default_rng(0).permutation(len(dataset))[:count])
     return CachedFaces(dataset.subset(chosen), load_detector("auto")).cut()
 
@@ -194,7 +211,10 @@ def prune_channels(model: GlassesCNN, ratio: float) -> GlassesCNN:
     of 4. It has to be trained further. Done by torch-pruning (Fang et al.: "DepGraph", CVPR 2023). Raises ValueError
     for another network or ratio, ImportError where torch-pruning is not installed.
     """
-    import torch_pruning
+    try:
+        import torch_pruning
+    except ImportError as error:
+        raise ImportError("pruning needs a package: pip install torch-pruning") from error
 
     if not isinstance(model, GlassesCNN) or not 0 < ratio < 1:
         raise ValueError(
@@ -213,7 +233,8 @@ def prune_channels(model: GlassesCNN, ratio: float) -> GlassesCNN:
     return model
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 and one line where it is wrong."""
     parser = argparse.ArgumentParser(prog="compress.py", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     export = commands.add_parser("export", help="write the network as ONNX")
@@ -228,7 +249,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prune.add_argument("checkpoint", type=Path, help="checkpoint.pt of train.py, of a GlassesCNN")
     prune.add_argument("--ratio", type=float, default=0.25, help="share of the channels to leave out (default: 0.25)")
     prune.add_argument("--out", type=Path, default=Path("runs/pruned/checkpoint.pt"))
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse_arguments(arguments)
     try:
         if options.command == "prune":
             network = prune_channels(read_network(options.checkpoint), options.ratio)

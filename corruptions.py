@@ -56,14 +56,14 @@ def darken(image: np.ndarray, light: float) -> np.ndarray:
     return (image * light).astype(np.uint8)
 
 
-def blur(image: np.ndarray, points: np.ndarray, deviation: float) -> np.ndarray:
-    """Out of focus by a Gaussian, its deviation in per cent of the distance between the eyes."""
-    return cv2.GaussianBlur(image, (0, 0), max(0.01, deviation / 100 * np.hypot(*(points[1] - points[0]))))
+def blur(image: np.ndarray, points: np.ndarray, sigma: float) -> np.ndarray:
+    """Out of focus by a Gaussian, its standard deviation in per cent of the distance between the eyes."""
+    return cv2.GaussianBlur(image, (0, 0), max(0.01, sigma / 100 * np.hypot(*(points[1] - points[0]))))
 
 
-def noise(image: np.ndarray, deviation: float) -> np.ndarray:
-    """Gaussian noise of so many grey levels."""
-    grain = np.random.default_rng(0).normal(0, deviation, image.shape)
+def noise(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian noise with a standard deviation of so many grey levels."""
+    grain = np.random.default_rng(0).normal(0, sigma, image.shape)
     return np.clip(image + grain, 0, 255).astype(np.uint8)
 
 

@@ -1,16 +1,18 @@
 """How good is it?  Metrics with intervals; also a command.
 
     python evaluate.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH folder=PATH
-                       [--detector auto] [--model glasses ...] [--csv FILE] [--errors FILE.png]
+                       [--detector auto] [--model glasses ...] [--assume-face] [--csv FILE] [--errors FILE.png]
 
-Every face goes from its file through the whole pipeline, as in predict.py. The sources and their validation
-parts are those of train.py: what was trained on is not measured. --errors draws the wrong answers for the
-eye: keep that picture to yourself where the faces may not be shown.
+Every face goes from its file through the whole pipeline, as in `glasses predict`. The sources and their validation
+parts are those of train.py: what was trained on is not measured. Where the detector finds nobody the answer is wrong,
+whatever the label, and counted as "not found"; --assume-face takes the centre of such a picture for the face.
+--errors draws the wrong answers for the eye: keep that picture to yourself where the faces may not be shown.
 """
 
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,18 +23,22 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from corruptions import LADDERS
-from data_load import FaceDataset, Label
-from detector_architectures import DETECTORS
+from data_load import FaceDataset, Label, load_sources, named_paths, read_corrections
+from detector_architectures import DETECTORS, load_detector
 from figures import show_images
 from find_data import DataError
 from glasses.crops import KINDS, align_face
+from glasses.files import whole_file
 from glasses.photos import PhotoError, read_image
 from glasses.pipeline import GlassesPipeline, find_faces
+from models import open_classifier
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from models import Classifier
+
+COLUMNS = ["file", "identity", "label", "probability", "answer", "glasses", "detector"]  # of `answer_dataset`
 
 
 def wilson_interval(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
@@ -52,7 +58,8 @@ def answer_dataset(dataset: FaceDataset, pipeline: GlassesPipeline) -> pd.DataFr
     """Run every picture of `dataset` through `pipeline`.
 
     Returns a row a picture: file, identity, label (int of `Label`), probability, answer (one of `KINDS`),
-    glasses (bool), detector. Raises DataError, naming the file, for a picture that cannot be read.
+    glasses (bool), detector; where nobody was found probability is NaN, and the last three are None.
+    Raises DataError, naming the file, for a picture that cannot be read.
     """
     rows = []
     answers = tqdm(pipeline(dataset.files), total=len(dataset), desc=dataset.source, disable=None, leave=False)
@@ -62,7 +69,14 @@ def answer_dataset(dataset: FaceDataset, pipeline: GlassesPipeline) -> pd.DataFr
         rows.append(
             (answer.path, identity, int(label), answer.probability, answer.kind, answer.glasses, answer.detector)
         )
-    return pd.DataFrame(rows, columns=["file", "identity", "label", "probability", "answer", "glasses", "detector"])
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"probability": float})
+
+
+def is_right(answers: pd.DataFrame) -> np.ndarray:
+    """(N,) bool, which rows of `answer_dataset` are right: nobody is a wrong answer, whatever the label."""
+    nobody = answers["glasses"].isna().to_numpy()
+    found = answers["glasses"].to_numpy(dtype=bool)  # False where nobody is
+    return ~nobody & (found == (answers["label"] != Label.NONE).to_numpy())
 
 
 def measure_robustness(
@@ -96,104 +110,138 @@ def measure_robustness(
 def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = 15) -> float:
     """Mean distance of P(glasses) from the share of glasses, over equal-width bins (Guo et al., ICML 2017)."""
     index = np.minimum((probability * bins).astype(int), bins - 1)
-    gaps = [
-        abs(probability[index == b].mean() - truth[index == b].mean()) * (index == b).sum() for b in np.unique(index)
-    ]
-    return float(np.sum(gaps) / len(probability))
+    total = 0.0
+    for b in np.unique(index):
+        inside = index == b
+        total += abs(probability[inside].mean() - truth[inside].mean()) * inside.sum()
+    return float(total / len(probability))
 
 
 def summarize(answers: pd.DataFrame) -> dict[str, float]:
     """The rates of one source from the rows of `answer_dataset`; glasses of either kind are the positive class.
 
-    "kind" is the accuracy of eyeglasses against sunglasses, over faces with glasses of a known kind that were
-    found to wear some; NaN where there are none.
+    "errors" are all answers that are not right, "not found" those of them where nobody was found. Such a face lowers
+    accuracy, and with glasses recall; it is none that was said to wear glasses, and has no probability: precision,
+    AUC and ECE leave it out. "kind" is the accuracy of eyeglasses against sunglasses, over faces with glasses of a
+    known kind that were found to wear some. What cannot be computed is NaN.
     """
     from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
     truth = (answers["label"] != Label.NONE).to_numpy()
-    found = answers["glasses"].to_numpy(dtype=bool)
-    hits = int((truth == found).sum())
-    precision, recall, f1, _ = precision_recall_fscore_support(truth, found, average="binary", zero_division=np.nan)
-    both = 0 < truth.sum() < len(truth)
-    known = answers[answers["label"].isin([Label.EYEGLASSES, Label.SUNGLASSES]) & found]
-    right_kind = known["answer"] == known["label"].map(dict(enumerate(KINDS)))
+    said_glasses = answers["glasses"].to_numpy(dtype=bool)  # False where nobody was found
+    found = answers["glasses"].notna().to_numpy()
+    hits = int(is_right(answers).sum())
     low, high = wilson_interval(hits, len(answers))
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, said_glasses, average="binary", zero_division=np.nan
+    )
+    known = answers[answers["label"].isin([Label.EYEGLASSES, Label.SUNGLASSES]) & said_glasses]
+    right_kind = known["answer"] == known["label"].map(dict(enumerate(KINDS)))
+    probability, truth = answers["probability"].to_numpy()[found], truth[found]
     return {
         "faces": len(answers),
         "errors": len(answers) - hits,
+        "not found": int((~found).sum()),
         "accuracy": hits / len(answers),
         "low": low,
         "high": high,
         "precision": precision,
         "recall": recall,
         "F1": f1,
-        "AUC": roc_auc_score(truth, answers["probability"]) if both else float("nan"),
-        "ECE": expected_calibration_error(answers["probability"].to_numpy(), truth),
+        "AUC": roc_auc_score(truth, probability) if 0 < truth.sum() < len(truth) else float("nan"),
+        "ECE": expected_calibration_error(probability, truth) if len(truth) else float("nan"),
         "kind": float(right_kind.mean()) if len(known) else float("nan"),
     }
 
 
 def format_table(summaries: dict[str, dict[str, float]]) -> str:
     """Markdown: a row a source, rates in per cent."""
-    lines = [
-        "| source | faces | errors | accuracy (95 % interval) | precision | recall | F1 | AUC | ECE | kind |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for name, s in summaries.items():
-        rates = [f"{100 * s[key]:.2f}" if s[key] == s[key] else "" for key in ("precision", "recall", "F1")]
-        rest = ["" if s[key] != s[key] else f"{s[key]:.4f}" for key in ("AUC", "ECE")]
-        kind = "" if s["kind"] != s["kind"] else f"{100 * s['kind']:.2f}"
-        accuracy = f"{100 * s['accuracy']:.2f} ({100 * s['low']:.2f} to {100 * s['high']:.2f})"
-        lines.append(f"| {' | '.join([name, str(s['faces']), str(s['errors']), accuracy, *rates, *rest, kind])} |")
+    header = "source|faces|errors|not found|accuracy (95 % interval)|precision|recall|F1|AUC|ECE|kind".split("|")
+    lines = [f"| {' | '.join(header)} |", f"|---|{'--:|' * (len(header) - 1)}"]
+    for name, summary in summaries.items():
+        accuracy, low, high = (f"{100 * summary[key]:.2f}" for key in ("accuracy", "low", "high"))
+        cells = [
+            name,
+            *(str(summary[key]) for key in ("faces", "errors", "not found")),
+            f"{accuracy} ({low} to {high})",
+        ]
+        cells += [_cell(100 * summary[key], 2) for key in ("precision", "recall", "F1")]
+        cells += [_cell(summary[key], 4) for key in ("AUC", "ECE")]
+        cells.append(_cell(100 * summary["kind"], 2))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def _cell(value: float, digits: int) -> str:
+    """The number, or nothing for NaN."""
+    return "" if np.isnan(value) else f"{value:.{digits}f}"
+
+
 def draw_errors(answers: pd.DataFrame, detector, columns: int = 8, most: int = 96) -> "Figure":
-    """The crops of the wrong answers, the surest first, with file, label and P(glasses), at most so many."""
-    wrong = answers[answers["glasses"].astype(bool) != (answers["label"] != Label.NONE)]
+    """The crops of the wrong answers, the surest first, with file, label and P(glasses), at most so many.
+
+    Last are those where nobody was found, with the centre of the picture.
+    """
+    wrong = answers[~is_right(answers)]
     wrong = wrong.iloc[(-(wrong["probability"] - 0.5).abs()).argsort()][:most]
     images = [read_image(file)[0] for file in wrong["file"]]
     crops = [align_face(image, find_faces(detector, image, assume_face=True)[0].landmarks) for image in images]
-    titles = [
-        f"{Path(row.file).stem[-12:]}\n{Label(row.label).name.lower()}, P {row.probability:.2f}"
-        for row in wrong.itertuples()
-    ]
+    titles = []
+    for row in wrong.itertuples():
+        said = "not found" if np.isnan(row.probability) else f"P {row.probability:.2f}"
+        titles.append(f"{Path(row.file).stem[-12:]}\n{Label(row.label).name.lower()}, {said}")
     return show_images(crops, titles, columns)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    from data_load import load_sources, named_paths, read_corrections
-
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 and one line where it is wrong."""
     parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", nargs="+", default=[], metavar="SOURCE=PATH", help="their validation parts")
-    parser.add_argument("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="all of their faces")
-    parser.add_argument("--corrections", type=Path, help="CSV of file, kind: labels known to be wrong")
-    parser.add_argument("--detector", default="auto", choices=DETECTORS)
-    parser.add_argument(
-        "--model", nargs="+", default=["glasses"], help="names in weights/ or .safetensors files, each to be measured"
-    )
-    parser.add_argument("--threshold", type=float)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--csv", type=Path, help="write every answer there")
-    parser.add_argument("--errors", type=Path, help="draw the wrong answers there, as a PNG")
+    add = parser.add_argument
+    add("--data", nargs="+", default=[], metavar="SOURCE=PATH", help="their validation parts")
+    add("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="all of their faces")
+    add("--corrections", type=Path, metavar="FILE", help="table of source, file, kind: labels known to be wrong")
+    add("--skip-bad", action="store_true", help="leave out faces that are missing, unreadable or of unknown label")
+    add("--detector", default="auto", choices=DETECTORS)
+    add("--model", nargs="+", default=["glasses"], help="names, .onnx or .safetensors files, each to be measured")
+    add("--threshold", type=float, help="probability from which to say glasses (default: each model's)")
+    add("--assume-face", action="store_true", help="where no face is found, take the centre of the picture for one")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add("--csv", type=Path, metavar="FILE", help="write every answer there")
+    add("--errors", type=Path, metavar="FILE", help="draw the wrong answers there, as a PNG")
     options = parser.parse_args(arguments)
     if not options.data + options.validate:
         parser.error("--data or --validate is needed, as --data meglass=PATH")
+    return options
+
+
+def answer_sources(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
+    """The answers to each source, by its name, or by its name and the model's where there are several."""
+    classifiers = {model: open_classifier(model, options.device) for model in options.model}
+    corrections = read_corrections(options.corrections) if options.corrections else None
+    given = named_paths(options.data), named_paths(options.validate)
+    _, sources = load_sources(*given, corrections, strict=not options.skip_bad)
+    answers = {}
+    for model, classifier in classifiers.items():
+        pipeline = GlassesPipeline(
+            options.detector, threshold=options.threshold, classifier=classifier, assume_face=options.assume_face
+        )
+        for name, dataset in sources.items():
+            row = name if len(classifiers) == 1 else f"{name}, {model}"
+            answers[row] = answer_dataset(dataset, pipeline)
+    return answers
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse_arguments(arguments)
     try:
-        corrections = read_corrections(options.corrections) if options.corrections else None
-        _, sources = load_sources(named_paths(options.data), named_paths(options.validate), corrections)
-        answers = {}
-        for model in options.model:
-            pipeline = GlassesPipeline(options.detector, model, options.threshold, options.device)
-            for name, dataset in sources.items():
-                row = name if len(options.model) == 1 else f"{name}, {model}"
-                answers[row] = answer_dataset(dataset, pipeline)
+        answers = answer_sources(options)
         print(format_table({row: summarize(frame) for row, frame in answers.items()}))
         everything = pd.concat([frame.assign(source=row) for row, frame in answers.items()])
         if options.csv:
-            everything.to_csv(options.csv, index=False)
+            with whole_file(options.csv) as partial:
+                everything.to_csv(partial, index=False)
         if options.errors:
-            draw_errors(everything, pipeline.detector).savefig(options.errors, dpi=120)
+            draw_errors(everything, load_detector(options.detector)).savefig(options.errors, dpi=120)
     except (DataError, PhotoError, ImportError, ValueError, OSError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 1
@@ -201,4 +249,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *where: f"evaluate.py: {message}\n"
     sys.exit(main())

@@ -1,16 +1,17 @@
 """How wrong is an answer?  The loss against the labels, and against a larger network: distillation.
 
 loss = glasses_loss(logits, labels)
-distillation = Distillation(student, [teacher])     # listens to one map of each
-loss = distillation(faces, student(faces), labels)
+with Distillation(student, [teacher]) as distillation:  # until its end it keeps one map of each network
+    loss = distillation(faces, student(faces), labels)
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from models import architecture_of
 
@@ -28,14 +29,14 @@ def glasses_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weight:
     """Cross-entropy of (B, 3) logits and (B,) labels of `Label`: a mean, in nats.
 
     A face labelled UNKNOWN_KIND is right with either kind: its probability is their sum.
-    smoothing: the share of the faces whose label, glasses or none, is taken to be a coin's. weight: of each face, (B,).
+    smoothing: the share of the faces whose label is taken to be glasses or none at random. weight: of each face, (B,).
     """
     log_p = F.log_softmax(logits, dim=1)  # (B, 3)
     log_glasses = log_p[:, 1:].logsumexp(1)  # (B,)
     log_p = torch.cat([log_p, log_glasses[:, None]], dim=1)  # (B, 4), in the order of Label
     hit = log_p.gather(1, labels[:, None]).squeeze(1)
-    coin = (log_p[:, 0] + log_glasses) / 2
-    return -(weight * ((1 - smoothing) * hit + smoothing * coin)).mean()
+    at_random = (log_p[:, 0] + log_glasses) / 2
+    return -(weight * ((1 - smoothing) * hit + smoothing * at_random)).mean()
 
 
 def believed(teacher: Tensor, labels: Tensor) -> Tensor:
@@ -79,22 +80,53 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - teacher).square().sum(1).mean()
 
 
+class HintRecorder:
+    """What did the networks see last?  Keeps the newest map of the hint layer of each, from `start` to `close`."""
+
+    def __init__(self, networks: Sequence[nn.Module]):
+        self.networks = list(networks)
+        self.maps: dict[nn.Module, Tensor] = {}
+        self._hooks: list[RemovableHandle] = []
+
+    def start(self) -> None:
+        """Listen: from now on each forward pass of a network leaves its map in `maps[network]`."""
+        for network in self.networks:
+            layer = network.get_submodule(HINT_LAYERS[architecture_of(network)])
+            self._hooks.append(layer.register_forward_hook(self._note_for(network)))
+
+    def close(self) -> None:
+        """Stop listening, and forget the maps."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        self.maps.clear()
+
+    def _note_for(self, network: nn.Module) -> Callable:
+        def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self.maps[network] = output
+
+        return note
+
+
 class Distillation:
     """The loss of a student that learns from one or more teachers: their mean logits, and hints from their maps.
 
     The teachers see the very faces that the student sees, augmented as they are (Beyer et al., CVPR 2022: "Knowledge
     distillation: A good teacher is patient and consistent"), so their answers cannot be computed beforehand.
-    hints: the weight of `hint_loss`; 0 for none.
+    hints: the weight of `hint_loss`; 0 for none. Used in a `with` statement, after which nothing listens any more.
     """
 
     def __init__(self, student: nn.Module, teachers: Sequence[nn.Module], hints: float = 1.0, smoothing: float = 0.0):
-        self.teachers = [copy.deepcopy(teacher).eval() for teacher in teachers]  # the originals get no hooks
-        self.hints, self.smoothing = hints, smoothing
-        self.maps: dict[nn.Module, Tensor] = {}
-        for network in (student, *self.teachers) if hints else ():
-            layer = network.get_submodule(HINT_LAYERS[architecture_of(network)])
-            layer.register_forward_hook(lambda _, inputs, output, key=network: self.maps.update({key: output}))
-        self.student = student
+        self.student, self.hints, self.smoothing = student, hints, smoothing
+        self.teachers = [copy.deepcopy(teacher).eval() for teacher in teachers]  # the originals stay as they are
+        self.recorder = HintRecorder([student, *self.teachers] if hints else [])
+
+    def __enter__(self) -> "Distillation":
+        self.recorder.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.recorder.close()
 
     def __call__(self, faces: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """faces (B, 3, H, W), just shown to the student, which answered with logits (B, 3); labels (B,)."""
@@ -102,6 +134,9 @@ class Distillation:
             taught = torch.stack([teacher(faces).float() for teacher in self.teachers]).mean(0)
         loss = distillation_loss(logits, labels, taught, self.smoothing)
         if self.hints:
-            hints = [hint_loss(self.maps[self.student], self.maps[teacher]) for teacher in self.teachers]
+            maps = self.recorder.maps
+            if not maps:
+                raise RuntimeError("a Distillation with hints listens only inside its with statement")
+            hints = [hint_loss(maps[self.student], maps[teacher]) for teacher in self.teachers]
             loss = loss + self.hints * torch.stack(hints).mean()
         return loss

@@ -8,8 +8,10 @@ Weights are stored as 8-bit integers, one scale for each output channel, with ba
 into the convolutions: a quarter of the bytes of float32, at no loss that we could measure.
 """
 
+import copy
 import json
 import os
+import pickle
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +38,7 @@ EPSILON = 1e-4  # added to the variance of a crop: a black one stays finite
 
 
 def standardize(faces: Tensor) -> Tensor:
-    """(B, 3, H, W), each crop at mean 0 and deviation 1: light and contrast are the camera's, not the face's."""
+    """(B, 3, H, W), each crop at mean 0 and standard deviation 1: its light and contrast do not matter."""
     x = faces - faces.mean(dim=(1, 2, 3), keepdim=True)
     return x * torch.rsqrt(x.square().mean(dim=(1, 2, 3), keepdim=True) + EPSILON)
 
@@ -76,7 +78,7 @@ class GlassesCNN(nn.Module):
         self.classifier = nn.Linear(f * (crop.height // 16) * (crop.width // 16), len(KINDS))
 
     def forward(self, faces: Tensor) -> Tensor:
-        """faces: (B, 3, 64, 96) RGB in 0..1, eyes as `pipeline.align_face` places them -> (B, 3) logits."""
+        """faces: (B, 3, 64, 96) RGB in 0..1, eyes as `glasses.crops.align_face` places them -> (B, 3) logits."""
         x = self.features(standardize(faces))
         return self.classifier(self.dropout(x.flatten(1)))
 
@@ -159,8 +161,6 @@ def describe_layers(model: nn.Module, shape: Sequence[int] = (3, CROP.height, CR
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
     """A copy for inference: each BatchNorm2d that follows a Conv2d in an nn.Sequential goes into its weights."""
-    import copy
-
     model = copy.deepcopy(model).eval()
     for block in model.modules():
         if isinstance(block, nn.Sequential) and len(block) > 1 and isinstance(block[1], nn.BatchNorm2d):
@@ -170,10 +170,21 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
 
 def _quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     """(out, ...) float32 -> int8 of the same shape, and the float16 scale of each output channel."""
-    scale = weight.flatten(1).abs().amax(1).clamp(min=1e-8) / 127
-    scale = scale.half().float().clamp(min=6e-8)
-    shape = (-1,) + (1,) * (weight.dim() - 1)
-    return (weight / scale.view(shape)).round().clamp(-127, 127).to(torch.int8), scale.half()
+    largest = weight.flatten(1).abs().amax(1)  # (out,)
+    scale = (largest.clamp(min=1e-8) / 127).half()  # rounded first: what is divided by is what will be multiplied by
+    scale = scale.float().clamp(min=6e-8)  # the smallest float16: none is 0
+    levels = (weight / _along_rows(scale, weight)).round()
+    return levels.clamp(-127, 127).to(torch.int8), scale.half()
+
+
+def _dequantize(levels: Tensor, scale: Tensor) -> Tensor:
+    """What `_quantize` made -> (out, ...) float32."""
+    return levels.float() * _along_rows(scale.float(), levels)
+
+
+def _along_rows(scale: Tensor, weight: Tensor) -> Tensor:
+    """(out,) -> (out, 1, 1, ...), with as many dimensions as `weight`: one number for each output channel."""
+    return scale.view(-1, *[1] * (weight.dim() - 1))
 
 
 def save_weights(model: nn.Module, path: str | os.PathLike, **metadata) -> None:
@@ -185,8 +196,10 @@ def save_weights(model: nn.Module, path: str | os.PathLike, **metadata) -> None:
     for name, value in fold_batch_norm(model).state_dict().items():
         if value.dim() > 1:
             tensors[name], tensors[f"{name}.scale"] = _quantize(value.float().cpu().contiguous())
-        else:  # biases; running means and variances do not fit into 16 bits everywhere
-            tensors[name] = value.cpu() if "running" in name or not value.is_floating_point() else value.half().cpu()
+        elif "running" in name or not value.is_floating_point():  # means and variances may be too large for 16 bits
+            tensors[name] = value.cpu()
+        else:
+            tensors[name] = value.half().cpu()
     header = {"architecture": architecture_of(model), "crop": model.crop, "kinds": KINDS, **metadata}
     if isinstance(model, GlassesCNN):
         header["widths"] = model.widths
@@ -205,13 +218,13 @@ def load_weights(path: str | os.PathLike) -> tuple[nn.Module, dict]:
         with safe_open(path, framework="pt") as file:
             header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
             stored = {name: file.get_tensor(name) for name in file.keys()}
-        model = fold_batch_norm(make_model(header["architecture"], Crop(*header["crop"]), header.get("widths")))
-        state = {}
-        for name, value in stored.items():
-            if not name.endswith(".scale"):
-                scale = stored.get(f"{name}.scale")
-                value = value.float()
-                state[name] = value if scale is None else value * scale.float().view(-1, *[1] * (value.dim() - 1))
+        model = make_model(header["architecture"], Crop(*header["crop"]), header.get("widths"))
+        model = fold_batch_norm(model)  # as it was stored
+        scales = {name: stored.pop(name) for name in list(stored) if name.endswith(".scale")}
+        state = {name: value.float() for name, value in stored.items()}
+        for name, scale in scales.items():
+            weight = name.removesuffix(".scale")
+            state[weight] = _dequantize(stored[weight], scale)
         model.load_state_dict(state)
     except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -224,7 +237,13 @@ def read_checkpoint(path: str | os.PathLike, device: str = "cpu") -> dict:
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):  # torch.load fails on other files in ways past counting
             raise ValueError(f"{path} is no checkpoint of train.py")
-    return torch.load(path, map_location=device, weights_only=True)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is no checkpoint of train.py: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict) or not {"settings", "best"} <= state.keys():
+        raise ValueError(f"{path} is no checkpoint of this train.py: it has no settings, or no best epoch")
+    return state
 
 
 def read_network(checkpoint: str | os.PathLike) -> nn.Module:
@@ -233,9 +252,9 @@ def read_network(checkpoint: str | os.PathLike) -> nn.Module:
     Raises OSError where the file cannot be read, ValueError where it is another.
     """
     state = read_checkpoint(checkpoint)
+    settings = state["settings"]
     try:
-        run = state["run"]
-        network = make_model(run["architecture"], Crop(*run["crop"]), run["widths"])
+        network = make_model(settings["architecture"], Crop(*settings["crop"]), settings["widths"])
         network.load_state_dict(state["best"]["state"])
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{checkpoint} is no checkpoint of train.py: {str(error).splitlines()[0]}") from error
@@ -244,10 +263,13 @@ def read_network(checkpoint: str | os.PathLike) -> nn.Module:
 
 def save_network(network: nn.Module, checkpoint: str | os.PathLike) -> None:
     """Write what `read_network` reads; the file appears whole or not at all."""
-    run = {"architecture": architecture_of(network), "crop": list(network.crop)}
-    run["widths"] = getattr(network, "widths", None)
+    settings = {
+        "architecture": architecture_of(network),
+        "crop": list(network.crop),
+        "widths": getattr(network, "widths", None),
+    }
     with whole_file(checkpoint) as partial:
-        torch.save({"run": run, "best": {"state": network.state_dict()}}, partial)
+        torch.save({"settings": settings, "best": {"state": network.state_dict()}}, partial)
 
 
 class Classifier:
@@ -275,11 +297,14 @@ def pick_device(name: str = "auto") -> str:
     Raises ValueError where torch cannot use the named device here.
     """
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        torch.ones(1, device=name).item()  # there and back
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ValueError(f"device {name!r} cannot be used here: {reason}") from error
     return name
 
 

@@ -10,9 +10,14 @@
 CelebA keeps its official partition; of the other sources given with --data, one identity in five (or, where
 there are none, one face in five) validates. Sources given with --validate are never trained on. In --out:
 
-    glasses.safetensors   the best epoch's averaged weights, calibrated: what predict.py reads
+    glasses.onnx          the best epoch's averaged weights, calibrated, for the tool:
+                          python -m glasses predict photo.jpg --model runs/glasses/glasses.onnx
+    glasses.safetensors   the same network for torch: evaluate.py, compress.py, --teacher
     checkpoint.pt         all that --resume needs, written after each epoch
     log.csv, curve.png    loss and accuracy of each source, epoch by epoch
+
+--resume goes on from the checkpoint. A run that was cut off ends with the weights that it would have had; with more
+--epochs than before it is extended: the cycle of its learning rate is stretched to the new length.
 """
 
 import argparse
@@ -23,7 +28,10 @@ import itertools
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,23 +40,27 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from augment import eval_transform, train_transform
-from data_load import SOURCES, Label, load_sources, named_paths, read_corrections
+from compress import export_onnx
+from data_load import SOURCES, FaceDataset, Label, load_sources, named_paths, read_corrections
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from figures import plot_curves
 from find_data import DataError
-from glasses.crops import CROP
+from glasses.crops import CROP, Crop
+from glasses.files import whole_file
 from losses import Distillation, glasses_loss
 from models import (
     ARCHITECTURES,
     Classifier,
     GlassesCNN,
     architecture_of,
+    load_classifier,
     load_weights,
     make_model,
     pick_device,
@@ -88,14 +100,16 @@ class BalancedBatches:
     """
 
     def __init__(self, labels: Sequence[np.ndarray], batch: int, rank: int = 0, world: int = 1):
-        glasses = [of_source != Label.NONE for of_source in labels]
-        weights = [
-            np.sqrt(len(mask)) * np.where(mask, 0.5 / max(1, mask.sum()), 0.5 / max(1, (~mask).sum()))
-            for mask in glasses
-        ]
-        self.weights = torch.from_numpy(np.concatenate(weights))
+        self.weights = torch.from_numpy(np.concatenate([self._weights(of_source) for of_source in labels]))
         self.batch, self.rank, self.world = batch, rank, world
         self.seed = 0  # set before each epoch
+
+    @staticmethod
+    def _weights(labels: np.ndarray) -> np.ndarray:
+        """(N,) how often each face of a source is drawn, relative to all others."""
+        glasses = labels != Label.NONE
+        with_glasses, without = max(1, glasses.sum()), max(1, (~glasses).sum())
+        return np.sqrt(len(labels)) * np.where(glasses, 0.5 / with_glasses, 0.5 / without)
 
     def __len__(self) -> int:
         return math.ceil(len(self.weights) / self.batch)
@@ -135,93 +149,166 @@ def validate(model: nn.Module, sources: dict[str, CachedFaces], device: str) -> 
 
 
 def calibrate(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[float, float]:
-    """Temperature and threshold from validation logits, a tensor a source, each source weighing the same.
+    """Temperature and threshold from validation logits, a tensor a source, each source weighing the same."""
+    temperature = fit_temperature(logits, labels)
+    return round(temperature, 4), fit_threshold(logits, labels, temperature)
 
-    The temperature minimises the loss (Guo et al.: "On Calibration of Modern Neural Networks", ICML 2017); the
-    threshold is the one of the highest mean accuracy, of equal ones the nearest to 0.5.
+
+def fit_temperature(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> float:
+    """The temperature of the least mean loss over the sources, from the logits (N, 3) and labels (N,) of each.
+
+    Guo et al.: "On Calibration of Modern Neural Networks", ICML 2017.
     """
-    grid = np.geomspace(0.25, 4, 121)
-    pairs = list(zip(logits, labels, strict=True))
-    temperature = min(grid, key=lambda t: np.mean([glasses_loss(z / t, y).item() for z, y in pairs]))
-    found = [(1 - F.softmax(z / temperature, dim=1)[:, 0], y != Label.NONE) for z, y in pairs]
+
+    def loss(temperature: float) -> float:
+        return np.mean([glasses_loss(z / temperature, y).item() for z, y in zip(logits, labels, strict=True)])
+
+    return float(min(np.geomspace(0.25, 4, 121), key=loss))
+
+
+def fit_threshold(logits: Sequence[Tensor], labels: Sequence[Tensor], temperature: float = 1.0) -> float:
+    """The threshold of P(glasses) with the highest mean accuracy over the sources, of equal ones the nearest to 0.5."""
+    probabilities = [1 - F.softmax(z / temperature, dim=1)[:, 0] for z in logits]
+    truths = [y != Label.NONE for y in labels]
 
     def score(threshold: float) -> tuple[float, float]:
-        accuracy = np.mean([((p >= threshold) == y).float().mean().item() for p, y in found])
+        pairs = zip(probabilities, truths, strict=True)
+        accuracy = np.mean([((p >= threshold) == truth).float().mean().item() for p, truth in pairs])
         return round(float(accuracy), 6), -abs(threshold - 0.5)
 
-    return float(round(temperature, 4)), max((round(t, 2) for t in np.arange(0.2, 0.81, 0.01)), key=score)
+    return float(max((round(t, 2) for t in np.arange(0.2, 0.81, 0.01)), key=score))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the weights of a run, besides its faces and the networks it is given; its checkpoint keeps them.
+
+    The schedule: epochs; batch, the faces of a step; lr, the highest learning rate of the cycle; seed.
+    The task: strength of the augmentation, 0 for none; hints, the weight of the teachers' maps (`Distillation`).
+    The network, where none is given: architecture, widths and crop, as `models.make_model` takes them.
+    bfloat16: compute in numbers of 16 bits; on CUDA without it in float16.
+    """
+
+    epochs: int = 60
+    batch: int = 256
+    lr: float = 4e-3
+    seed: int = 0
+    strength: float = 1.0
+    hints: float = 1.0
+    architecture: str = "GlassesCNN"
+    widths: Sequence[int] | None = None
+    crop: Crop = CROP
+    bfloat16: bool = False
+
+
+class Learner:
+    """How does one batch change the weights?  The network, its moving average, AdamW and one cycle of its rate.
+
+    steps: of the whole run, over which the cycle goes.
+    """
+
+    PARTS = ("model", "average", "optimizer", "schedule", "scaler")  # those with a state
+
+    def __init__(self, network: nn.Module, settings: Settings, steps: int, device: str):
+        self.device, self.device_type = device, device.split(":")[0]
+        self.lr, self.steps = settings.lr, steps
+        self.model = network.to(device, memory_format=torch.channels_last)  # 1.5 times faster, also on a CPU
+        decay = get_ema_multi_avg_fn(min(0.999, 1 - 10 / max(20, steps)))
+        self.average = AveragedModel(self.model, multi_avg_fn=decay, use_buffers=True)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.lr, weight_decay=0.02)
+        self.schedule = self._one_cycle()
+        dtype = torch.bfloat16 if settings.bfloat16 else torch.float16  # of less range: it needs the scaler
+        on_cuda = self.device_type == "cuda"
+        self.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16 and on_cuda)
+        self.autocast = {"dtype": dtype, "enabled": settings.bfloat16 or on_cuda}
+        several = dist.is_initialized() and dist.get_world_size() > 1
+        self.trained = DistributedDataParallel(self.model) if several else self.model  # which shares the parameters
+
+    def _one_cycle(self, done: int = 0) -> OneCycleLR:
+        return OneCycleLR(self.optimizer, self.lr, total_steps=self.steps, pct_start=0.15, last_epoch=done - 1)
+
+    def step(self, faces: Tensor, labels: Tensor, loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """Learn from one batch, (B, 3, H, W) float32 and (B,); returns its `loss` of faces, logits and labels."""
+        faces = faces.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        labels = labels.to(self.device, non_blocking=True)
+        with torch.autocast(self.device_type, **self.autocast):
+            value = loss(faces, self.trained(faces).float(), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(value).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        self.average.update_parameters(self.model)
+        return value.detach()
+
+    def state_dict(self) -> dict[str, dict]:
+        """By the names of PARTS."""
+        return {name: getattr(self, name).state_dict() for name in self.PARTS}
+
+    def load_state_dict(self, state: dict[str, dict]) -> None:
+        """Go on from `state_dict`. If that was of fewer steps the cycle of the rate is stretched to `steps`."""
+        for name in self.PARTS:
+            getattr(self, name).load_state_dict(state[name])
+        if self.schedule.total_steps != self.steps:
+            self.schedule = self._one_cycle(self.schedule.last_epoch)
 
 
 class Trainer:
-    """Everything a run holds: model, average, optimiser, schedule, history; saved and loaded as one.
+    """How does a run go from epoch to epoch?  Trains, validates, keeps the best epoch, and a checkpoint to go on from.
 
-    train, validation: cached faces by source. strength: of the augmentation, 0 for none. architecture: one of
-    `models.ARCHITECTURES`, with the widths of `models.make_model`; network: one that exists already, to be trained
-    further. teachers: trained networks whose answers are learned too, and hints: with what weight their maps
-    (`losses.Distillation`). keep: the share of the first weights in the exported ones. bfloat16: compute in numbers of
-    16 bits; on CUDA without it in float16. A run on the CPU with the same arguments gives the same weights bit for bit,
-    also when it was killed and resumed in between.
+    train, validation: cached faces by source, to learn from and to be judged on. out: the folder of the run.
+    settings: the other fields of `Settings`. network: one that exists already, to be trained further, and keep: the
+    share of its weights in the exported ones. teachers: trained networks whose answers are learned too.
+    device, workers: where it computes, and how many processes augment.
+
+    A run on the CPU with the same arguments gives the same weights bit for bit, also when it was killed and resumed in
+    between. Attributes: history, a row an epoch; best, the epoch of the least validation loss and its state.
     """
 
     def __init__(
         self,
-        train,
-        validation,
-        out,
-        epochs=60,
-        seed=0,
-        device="cpu",
-        batch=256,
-        lr=4e-3,
-        workers=1,
-        crop=CROP,
-        strength=1.0,
-        architecture="GlassesCNN",
-        widths: Sequence[int] | None = None,
+        train: dict[str, CachedFaces],
+        validation: dict[str, CachedFaces],
+        out: str | os.PathLike,
+        epochs: int = 60,
+        *,
         network: nn.Module | None = None,
+        keep: float = 0.0,
         teachers: Sequence[nn.Module] = (),
-        hints=1.0,
-        keep=0.0,
-        bfloat16=False,
+        device: str = "cpu",
+        workers: int = 1,
+        **settings,
     ):
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        wanted = Settings(epochs, **settings)
+        torch.manual_seed(wanted.seed)
+        if network is None:
+            network = make_model(wanted.architecture, wanted.crop, wanted.widths)
+        widths = getattr(network, "widths", None)
+        self.settings = replace(wanted, architecture=architecture_of(network), widths=widths, crop=network.crop)
         self.validation, self.out, self.device = validation, Path(out), device
-        self.epochs, self.seed = epochs, seed
-        labels = b"".join(name.encode() + faces.labels.tobytes() for name, faces in train.items())
-        self.run = {"epochs": epochs, "seed": seed, "batch": batch, "lr": lr, "crop": list(crop), "world": self.world}
-        torch.manual_seed(seed)
-        network = make_model(architecture, crop, widths) if network is None else network
-        self.model = network.to(device, memory_format=torch.channels_last)  # 1.5 times faster, also on a CPU
-        self.keep, self.first = keep, copy.deepcopy(network.state_dict()) if keep else {}
-        self.run |= {"strength": strength, "bfloat16": bfloat16, "teachers": len(teachers), "hints": hints}
-        self.run |= {"architecture": architecture_of(network), "widths": getattr(network, "widths", None)}
-        self.run["labels"] = hashlib.sha256(labels).hexdigest()
-        self.sampler = BalancedBatches([faces.labels for faces in train.values()], batch, self.rank, self.world)
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        labels = [faces.labels for faces in train.values()]
+        self.sampler = BalancedBatches(labels, self.settings.batch, self.rank, self.world)
         self.loader = DataLoader(
-            FaceBatches(list(train.values()), train_transform(crop, strength)),
+            FaceBatches(list(train.values()), train_transform(self.settings.crop, self.settings.strength)),
             sampler=self.sampler,
             batch_size=None,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device.startswith("cuda"),
         )
-        steps = epochs * len(self.sampler)
-        decay = get_ema_multi_avg_fn(min(0.999, 1 - 10 / max(20, steps)))
-        self.average = AveragedModel(self.model, multi_avg_fn=decay, use_buffers=True)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.02)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, lr, total_steps=steps, pct_start=0.15)
-        self.kind = device.split(":")[0]
-        half = torch.bfloat16 if bfloat16 else torch.float16  # of less range: it needs the scaler
-        self.scaler = torch.amp.GradScaler(self.kind, enabled=half == torch.float16 and self.kind == "cuda")
-        self.autocast = {"dtype": half, "enabled": bfloat16 or self.kind == "cuda"}
+        names_and_labels = b"".join(name.encode() + faces.labels.tobytes() for name, faces in train.items())
+        self.labels_digest = hashlib.sha256(names_and_labels).hexdigest()
+        self.learner = Learner(network, self.settings, epochs * len(self.sampler), device)
+        self.keep, self.first = keep, copy.deepcopy(network.state_dict()) if keep else {}
+        self.teachers = [teacher.to(device) for teacher in teachers]
         self.history: list[dict[str, float]] = []
         self.best: dict = {"loss": math.inf, "state": None}
-        self.trained = self.model  # DDP's wrapper shares the parameters
-        if self.world > 1:
-            self.trained = DistributedDataParallel(self.model)
-        self.loss = lambda faces, logits, labels: glasses_loss(logits, labels, SMOOTHING)
-        if teachers:  # it listens to self.model: the average, a copy, must have been made before
-            self.loss = Distillation(self.model, [one.to(device) for one in teachers], hints, SMOOTHING)
+
+    @property
+    def average(self) -> AveragedModel:
+        """The moving average of the weights: what is validated and exported; its network is `average.module`."""
+        return self.learner.average
 
     @property
     def checkpoint(self) -> Path:
@@ -233,11 +320,12 @@ class Trainer:
 
         report: called with the history after each epoch; without it each epoch prints a line.
         """
-        total = self.epochs * len(self.sampler)
-        done = len(self.history) * len(self.sampler)
-        with tqdm(total=total, initial=done, disable=None if self.rank == 0 else True) as bar:
-            for epoch in range(len(self.history), self.epochs):
-                row = {"epoch": epoch + 1, "train_loss": self._epoch(epoch, bar), "lr": self.schedule.get_last_lr()[0]}
+        epochs, steps = self.settings.epochs, len(self.sampler)
+        bar = tqdm(total=epochs * steps, initial=len(self.history) * steps, disable=None if self.rank == 0 else True)
+        with bar, self._loss() as loss:
+            for epoch in range(len(self.history), epochs):
+                train_loss = self._epoch(epoch, loss, bar)
+                row = {"epoch": epoch + 1, "train_loss": train_loss, "lr": self.learner.schedule.get_last_lr()[0]}
                 row |= validate(self.average.module, self.validation, self.device)
                 self.history.append(row)
                 if row["loss"] < self.best["loss"]:
@@ -248,24 +336,21 @@ class Trainer:
                     report(self.history) if report else bar.write(_summary(row, self.validation))
         return self.history[-1]
 
-    def _epoch(self, epoch: int, bar: tqdm) -> float:
+    def _loss(self) -> AbstractContextManager[Callable[[Tensor, Tensor, Tensor], Tensor]]:
+        """The loss of (faces, logits, labels), for a `with` statement."""
+        if self.teachers:
+            return Distillation(self.learner.model, self.teachers, self.settings.hints, SMOOTHING)
+        return nullcontext(lambda faces, logits, labels: glasses_loss(logits, labels, SMOOTHING))
+
+    def _epoch(self, epoch: int, loss: Callable[[Tensor, Tensor, Tensor], Tensor], bar: tqdm) -> float:
+        """Train one epoch; returns the mean of its losses."""
         # Each epoch has its own seed, so that a resumed run needs no random state from the last one.
-        self.sampler.seed = self.seed * 10_007 + epoch
+        self.sampler.seed = self.settings.seed * 10_007 + epoch
         torch.manual_seed(self.sampler.seed * self.world + self.rank)
-        self.model.train()
+        self.learner.model.train()
         losses = []
         for faces, labels in self.loader:
-            faces = faces.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-            labels = labels.to(self.device, non_blocking=True)
-            with torch.autocast(self.kind, **self.autocast):
-                loss = self.loss(faces, self.trained(faces).float(), labels)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.scaler.scale(loss).backward()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            self.schedule.step()
-            self.average.update_parameters(self.model)
-            losses.append(loss.detach())
+            losses.append(self.learner.step(faces, labels, loss))
             bar.update()
             if len(losses) % 10 == 0:
                 bar.set_postfix(epoch=epoch + 1, loss=f"{torch.stack(losses[-10:]).mean().item():.4f}", refresh=False)
@@ -273,60 +358,82 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint and the log, each whole or not at all."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_suffix(".part")
-        torch.save({**{key: part.state_dict() for key, part in self._parts()}, **self._plain()}, partial)
-        os.replace(partial, self.checkpoint)
-        partial = self.out / "log.csv.part"
-        with open(partial, "w", newline="") as file:
+        state = {"settings": self._all_settings(), "history": self.history, "best": self.best}
+        with whole_file(self.checkpoint) as partial:
+            torch.save({**self.learner.state_dict(), **state}, partial)
+        with whole_file(self.out / "log.csv") as partial, open(partial, "w", newline="") as file:
             writer = csv.DictWriter(file, self.history[0])
             writer.writeheader()
             writer.writerows(self.history)
-        os.replace(partial, self.out / "log.csv")
+
+    def _all_settings(self) -> dict:
+        """`settings`, and what else must be the same for a run to be resumed, in plain types."""
+        others = {"world": self.world, "teachers": len(self.teachers), "labels": self.labels_digest}
+        return {**asdict(self.settings), "crop": list(self.settings.crop), **others}
 
     def resume(self) -> bool:
         """Go on from the checkpoint in `out`; False where there is none.
 
-        Raises ValueError where it belongs to a run with other arguments or other data.
+        Where it is of fewer epochs the run is extended and a line says so: the cycle of the learning rate is stretched
+        to the new length, and the rate goes on with what the longer cycle has at that epoch.
+        Raises ValueError where the checkpoint belongs to a run of more epochs, other settings or other data.
         """
         if not self.checkpoint.is_file():
             return False
         state = read_checkpoint(self.checkpoint, self.device)
-        if other := [key for key, value in self.run.items() if state["run"].get(key) != value]:
-            raise ValueError(
-                f"{self.checkpoint} is of another run: its {', '.join(other)} differ; choose another --out"
-            )
-        for key, part in self._parts():
-            part.load_state_dict(state[key])
+        before = state["settings"]
+        differing = [key for key, value in self._all_settings().items() if before.get(key) != value]
+        if extended := before.get("epochs", math.inf) < self.settings.epochs:
+            differing.remove("epochs")
+        if differing:
+            differ = ", ".join(differing)
+            raise ValueError(f"{self.checkpoint} is of another run: its {differ} differ; choose another --out")
+        self.learner.load_state_dict(state)
         self.history, self.best = state["history"], state["best"]
+        if extended and self.rank == 0:
+            lengths = f"from {before['epochs']} to {self.settings.epochs} epochs"
+            print(f"extended {lengths}: the cycle of the learning rate is stretched to the new length")
         return True
 
-    def _parts(self) -> list[tuple[str, object]]:
-        names = ("model", "average", "optimizer", "schedule", "scaler")
-        return [(name, getattr(self, name)) for name in names]
-
-    def _plain(self) -> dict:
-        return {"run": self.run, "history": self.history, "best": self.best}
-
     def export(self) -> Path:
-        """Calibrate the best epoch's average and write it as `glasses.safetensors`; draw the curve.
+        """Calibrate the best epoch's average, write it as `glasses.safetensors` and `glasses.onnx`, draw the curve.
 
         With `keep` it is the last epoch's, averaged with the first weights: fine-tuned networks so keep what they knew
-        (Wortsman et al.: "Robust fine-tuning of zero-shot models", CVPR 2022).
+        (Wortsman et al.: "Robust fine-tuning of zero-shot models", CVPR 2022). Returns the path of the weights.
+        Raises ValueError where no epoch had a validation loss that is a number.
         """
+        network = self.average.module
         if self.keep:
-            for key, value in self.average.module.state_dict().items():
+            for key, value in network.state_dict().items():
                 if value.is_floating_point():
                     value.lerp_(self.first[key].to(value), self.keep)
+        elif self.best["state"] is None:
+            raise ValueError(f"{self.out}: the loss was no number in any epoch; train with a lower --lr")
         else:
-            self.average.module.load_state_dict(self.best["state"])
-        logits = [predict_logits(self.average.module, faces, self.device) for faces in self.validation.values()]
-        labels = [torch.from_numpy(faces.labels) for faces in self.validation.values()]
-        temperature, threshold = calibrate(logits, labels)
-        path = self.out / "glasses.safetensors"
-        save_weights(self.average.module, path, temperature=temperature, threshold=threshold)
-        plot_curves(self.history, self.epochs).savefig(self.out / "curve.png", dpi=120)
-        return path
+            network.load_state_dict(self.best["state"])
+        plot_curves(self.history, self.settings.epochs).savefig(self.out / "curve.png", dpi=120)
+        return export_network(network, self.validation, self.out, self.device)
+
+
+def export_network(
+    network: nn.Module, validation: dict[str, CachedFaces], folder: str | os.PathLike, device: str = "cpu"
+) -> Path:
+    """Calibrate `network` on the validation faces and write it as `glasses.safetensors`, whose path is returned.
+
+    Beside it the same network is written as `glasses.onnx`; where packages for that are missing a line says which.
+    """
+    logits = [predict_logits(network, faces, device) for faces in validation.values()]
+    labels = [torch.from_numpy(faces.labels) for faces in validation.values()]
+    temperature, threshold = calibrate(logits, labels)
+    path = Path(folder) / "glasses.safetensors"
+    onnx = path.with_suffix(".onnx")
+    onnx.unlink(missing_ok=True)  # one of an earlier export must not pass for this network
+    save_weights(network, path, temperature=temperature, threshold=threshold)
+    try:
+        export_onnx(load_classifier(path, "cpu"), onnx, "int8")
+    except ImportError as error:
+        print(f"no {onnx}, which the tool would read: {error}")
+    return path
 
 
 def fit_network(
@@ -373,68 +480,108 @@ def _summary(row: dict[str, float], sources) -> str:
     return f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, validation {row['loss']:.4f}  {accuracies}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+# ------------------------------------------------------------------------------------------ the command line
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 and one line where it is wrong."""
     parser = argparse.ArgumentParser(prog="train.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", nargs="+", default=[], metavar="SOURCE=PATH", help=f"of {', '.join(SOURCES)}")
-    parser.add_argument("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="never trained on")
-    parser.add_argument("--corrections", type=Path, help="CSV of file, kind: labels known to be wrong")
-    parser.add_argument("--out", type=Path, default=Path("runs/glasses"))
-    parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder for the cropped faces")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--lr", type=float, default=4e-3, help="the highest learning rate of the cycle")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--workers", type=int, default=min(8, (os.cpu_count() or 2) // 2), help="that augment")
-    parser.add_argument("--architecture", choices=ARCHITECTURES, help="(default: GlassesCNN)")
-    parser.add_argument("--widths", type=int, nargs=6, metavar="N", help="channels of GlassesCNN's six convolutions")
-    parser.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="weights to learn from")
-    parser.add_argument("--hints", type=float, default=1.0, help="weight of the teacher's maps in the loss")
-    parser.add_argument("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
-    parser.add_argument("--init", type=Path, help="start from the best weights of this checkpoint.pt: fine-tuning")
-    parser.add_argument("--keep", type=float, default=0.0, help="share of the weights of --init in the exported ones")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
+    add = parser.add_argument_group("faces").add_argument
+    add("--data", nargs="+", required=True, metavar="SOURCE=PATH", help=f"to train on: of {', '.join(SOURCES)}")
+    add("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="never trained on")
+    add("--corrections", type=Path, metavar="FILE", help="table of source, file, kind: labels known to be wrong")
+    add("--skip-bad", action="store_true", help="leave out faces that are missing, unreadable or of unknown label")
+    add("--cache", type=Path, default=Path(".cache"), help="folder for the crops (default: .cache)")
+    add = parser.add_argument_group("schedule").add_argument
+    add("--epochs", type=int, default=60, help="more of them extend a run with --resume (default: 60)")
+    add("--batch", type=int, default=256, help="faces of a step (default: 256)")
+    add("--lr", type=float, default=4e-3, help="the highest learning rate of the cycle (default: 0.004)")
+    add("--seed", type=int, default=0)
+    add = parser.add_argument_group("network").add_argument
+    add("--architecture", choices=ARCHITECTURES, help="(default: GlassesCNN)")
+    add("--widths", type=int, nargs=6, metavar="N", help="channels of GlassesCNN's six convolutions")
+    add("--init", type=Path, metavar="FILE", help="start from the best weights of this checkpoint.pt: fine-tuning")
+    add("--keep", type=float, default=0.0, help="share of the weights of --init in the exported ones")
+    add("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help=".safetensors to learn from")
+    add("--hints", type=float, default=1.0, help="weight of the teachers' maps in the loss (default: 1)")
+    add = parser.add_argument_group("machine").add_argument
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
+    add("--workers", type=int, default=min(8, (os.cpu_count() or 2) // 2), help="processes that augment")
+    add = parser.add_argument_group("run").add_argument
+    add("--out", type=Path, default=Path("runs/glasses"), help="folder of the run (default: runs/glasses)")
+    add("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
     options = parser.parse_args(arguments)
-    if not options.data:
-        parser.error("--data is needed, as --data meglass=PATH celeba=PATH")
+    if min(options.epochs, options.batch) < 1:
+        parser.error("--epochs and --batch must be at least 1")
     if options.init and (options.architecture or options.widths):
         parser.error("--init brings its own network: leave --architecture and --widths out")
-    if "LOCAL_RANK" in os.environ:  # started by torchrun
-        cuda = torch.cuda.is_available() and options.device != "cpu"
-        dist.init_process_group("nccl" if cuda else "gloo")
-        options.device = f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
+    return options
+
+
+def join_processes(device: str) -> str:
+    """The device of this process; one of several that torchrun started joins the others."""
+    if "LOCAL_RANK" not in os.environ:
+        return device
+    cuda = device.startswith("cuda")
+    dist.init_process_group("nccl" if cuda else "gloo")
+    return f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
+
+
+def load_faces(options: argparse.Namespace) -> tuple[dict[str, CachedFaces], dict[str, CachedFaces]]:
+    """The faces to train on and to validate on, by source, each source described in a line."""
+    corrections = read_corrections(options.corrections) if options.corrections else None
+    given = named_paths(options.data), named_paths(options.validate)
+    train, validation = load_sources(*given, corrections, strict=not options.skip_bad)
+    for name, dataset in train.items():
+        print(f"train {name}: {dataset!r}")
+        _warn_of_one_class(dataset)
+    for name, dataset in validation.items():
+        print(f"validate {name}: {dataset!r}")
+    detector = load_detector("auto")
+
+    parts = (train, validation)
+    return tuple({name: CachedFaces(data, detector, options.cache) for name, data in part.items()} for part in parts)
+
+
+def _warn_of_one_class(dataset: FaceDataset) -> None:
+    worn = dataset.labels != Label.NONE
+    if worn.all() or not worn.any():
+        which = "every face wears glasses" if worn.all() else "no face wears glasses"
+        print(f"train.py: {dataset.source}: {which}: the network may learn to tell the source instead", file=sys.stderr)
+
+
+def make_trainer(options: argparse.Namespace, device: str) -> Trainer:
+    """The run that the command line asks for. The networks are read first: they are quicker to be wrong than faces."""
+    network = read_network(options.init) if options.init else None
+    teachers = [load_weights(file)[0] for file in options.teacher]
+    return Trainer(
+        *load_faces(options),
+        options.out,
+        options.epochs,
+        network=network,
+        keep=options.keep,
+        teachers=teachers,
+        device=device,
+        workers=options.workers,
+        architecture=options.architecture or "GlassesCNN",
+        **{name: getattr(options, name) for name in ("batch", "lr", "seed", "hints", "widths", "bfloat16")},
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse_arguments(arguments)
     try:
-        corrections = read_corrections(options.corrections) if options.corrections else None
-        train, validation = load_sources(named_paths(options.data), named_paths(options.validate), corrections)
-        detector = load_detector("auto")
-        cached = [{n: CachedFaces(d, detector, options.cache) for n, d in part.items()} for part in (train, validation)]
-        for name, dataset in itertools.chain(train.items(), validation.items()):
-            print(f"{'train' if dataset is train.get(name) else 'validate'} {name}: {dataset!r}")
-        device = pick_device(options.device)
+        device = join_processes(pick_device(options.device))
         torch.use_deterministic_algorithms(device == "cpu")  # on a GPU they cost speed, and some do not exist
-        trainer = Trainer(
-            *cached,
-            options.out,
-            epochs=options.epochs,
-            seed=options.seed,
-            device=device,
-            batch=options.batch,
-            lr=options.lr,
-            workers=options.workers,
-            architecture=options.architecture or "GlassesCNN",
-            widths=options.widths,
-            network=read_network(options.init) if options.init else None,
-            teachers=[load_weights(file)[0] for file in options.teacher],
-            hints=options.hints,
-            keep=options.keep,
-            bfloat16=options.bfloat16,
-        )
+        trainer = make_trainer(options, device)
         if options.resume and trainer.resume():
             print(f"resumed after epoch {len(trainer.history)}")
         trainer.fit()
         if trainer.rank == 0:
+            path = trainer.export()
             which = "last epoch" if options.keep else f"best epoch {trainer.best['epoch']}"
-            print(f"{which}; wrote {trainer.export()}")
+            print(f"{which}; wrote {path}")
     except (DataError, ValueError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
@@ -445,4 +592,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *where: f"train.py: {message}\n"
     sys.exit(main())

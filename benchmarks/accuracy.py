@@ -1,6 +1,6 @@
 """How good is each network, large and small, plain and distilled?  Trains those that are missing, measures all.
 
-    python benchmarks/accuracy.py --data celeba=PATH meglass=PATH ... --validate ffhq=PATH ... [--corrections FILE]
+    python -m benchmarks.accuracy --data celeba=PATH meglass=PATH ... --validate ffhq=PATH ... [--corrections FILE]
                                   [--only NAME ...] [--bfloat16] [--out runs/networks]
 
 Prints a Markdown table and writes benchmarks/results/accuracy.csv, and, where latency.csv is beside it, pareto.png.
@@ -10,10 +10,8 @@ that was cut off goes on where it was; on two CPU cores all of them take some ho
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -26,8 +24,8 @@ from detector_architectures import load_detector
 from evaluate import wilson_interval
 from face_cache import CachedFaces
 from figures import plot_pareto
-from glasses.classifiers import OnnxClassifier
-from models import WEIGHTS, load_classifier, load_weights, read_network
+from glasses.classifiers import WEIGHTS, OnnxClassifier
+from models import load_classifier, load_weights, read_network
 from train import Trainer
 
 
@@ -71,7 +69,7 @@ def measure_network(classify, validation: Mapping[str, CachedFaces]) -> dict[str
     return {**row, "faces": count, "errors": errors, "accuracy": 1 - errors / count, "low": low, "high": high}
 
 
-def main() -> int:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", required=True, metavar="SOURCE=PATH")
     parser.add_argument("--validate", nargs="+", default=[], metavar="SOURCE=PATH")
@@ -80,12 +78,19 @@ def main() -> int:
     parser.add_argument("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     parser.add_argument("--out", type=Path, default=Path("runs/networks"))
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def load_parts(options: argparse.Namespace) -> list[dict[str, CachedFaces]]:
+    """The training and the validation faces, by source."""
     corrections = read_corrections(options.corrections) if options.corrections else None
     detector = load_detector("auto")
     sources = load_sources(named_paths(options.data), named_paths(options.validate), corrections)
-    parts = [{name: CachedFaces(data, detector, options.cache) for name, data in part.items()} for part in sources]
+    return [{name: CachedFaces(data, detector, options.cache) for name, data in part.items()} for part in sources]
 
+
+def measure_all(options: argparse.Namespace, parts: list[dict[str, CachedFaces]]) -> pd.DataFrame:
+    """A row a network: the recipes, trained where they have not been, then the shipped ones."""
     rows = []
 
     def note(name: str, file: Path, classify, model, arithmetic: str = "float32", epochs: int | None = None) -> None:
@@ -103,13 +108,21 @@ def main() -> int:
         note(f"weights/{file.stem}", file, OnnxClassifier(file), classifier.model)
         quantized = quantize_onnx(classifier, options.out / f"{file.stem}_int8.onnx", calibration)
         note(f"weights/{file.stem}, INT8", quantized, OnnxClassifier(quantized), classifier.model, "int8")
+    return pd.DataFrame(rows)
 
-    table = pd.DataFrame(rows)
-    names = list(parts[1])
-    print(f"\n| network | parameters | KB | {' | '.join(names)} | all | errors |\n|---|{'--:|' * (4 + len(names))}")
-    for row in rows:
-        rates = " | ".join(f"{100 * row[name]:.2f}" for name in [*names, "accuracy"])
+
+def print_table(table: pd.DataFrame, sources: Sequence[str]) -> None:
+    print(f"\n| network | parameters | KB | {' | '.join(sources)} | all | errors |\n|---|{'--:|' * (4 + len(sources))}")
+    for row in table.to_dict("records"):
+        rates = " | ".join(f"{100 * row[name]:.2f}" for name in [*sources, "accuracy"])
         print(f"| {row['network']} | {row['parameters']:,} | {row['bytes'] / 1000:.0f} | {rates} | {row['errors']} |")
+
+
+def main() -> int:
+    options = parse_arguments()
+    parts = load_parts(options)
+    table = measure_all(options, parts)
+    print_table(table, list(parts[1]))
     sizes = ", ".join(f"{name} {len(faces)}" for name, faces in parts[1].items())
     write_table(table, RESULTS / "accuracy.csv", header(f"validation faces: {sizes}; input 96x64"))
     if (RESULTS / "latency.csv").is_file():

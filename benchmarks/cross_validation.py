@@ -1,6 +1,6 @@
 """What do a few hundred faces teach?  5-fold cross-validation by identity on MeGlass, large networks and small.
 
-    python benchmarks/cross_validation.py [--data meglass=PATH] [--faces 600 1800] [--folds 5] [--epochs 20 10]
+    python -m benchmarks.cross_validation [--data meglass=PATH] [--faces 600 1800] [--folds 5] [--epochs 20 10]
                                           [--corrections FILE] [--bfloat16] [--out runs/cross_validation]
 
 Prints a Markdown table of E[F1] and Var[F1] over the folds and writes benchmarks/results/cross_validation.csv, a row a
@@ -11,9 +11,8 @@ on where it was.
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -21,10 +20,10 @@ from sklearn.metrics import f1_score
 
 from benchmarks.networks import folder_of
 from benchmarks.report import RESULTS, header, write_table
-from data_load import SOURCES, FaceDataset, Label, k_folds, named_paths, read_corrections
+from data_load import FaceDataset, Label, k_folds, named_paths, open_source, read_corrections
 from detector_architectures import load_detector
 from face_cache import CachedFaces
-from find_data import DataError, find_dataset
+from find_data import DataError
 from train import Trainer, predict_logits
 
 TEACHER = "ResNet-18"
@@ -48,7 +47,7 @@ def balanced_part(dataset: FaceDataset, count: int, seed: int = 0) -> FaceDatase
     return dataset.subset(sorted(chosen))
 
 
-def main() -> int:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default="meglass", metavar="SOURCE=PATH")
     parser.add_argument("--faces", type=int, nargs="+", default=[600, 1800])
@@ -61,40 +60,57 @@ def main() -> int:
     options = parser.parse_args()
     if len(options.epochs) != len(options.faces):
         parser.error("--epochs takes a number for each of --faces")
+    return options
+
+
+def train_fold(
+    options: argparse.Namespace, run: str, epochs: int, train: CachedFaces, held: CachedFaces
+) -> Iterator[tuple[str, float]]:
+    """The F1 of each of NETWORKS on the held fold, with its name. run: in the names of the folders."""
+    teacher = None
+    for name, (architecture, lr, distilled) in NETWORKS.items():
+        trainer = Trainer(
+            {"train": train},
+            {"held": held},
+            folder_of(f"{name}-{run}", options.out),
+            epochs=epochs,
+            batch=32,
+            lr=lr,
+            workers=1,
+            architecture=architecture,
+            teachers=[teacher] if distilled else (),
+            bfloat16=options.bfloat16,
+        )
+        trainer.resume()
+        trainer.fit(report=lambda history: None)
+        network = trainer.average.module  # after the last epoch: no choice that the held fold made
+        if name == TEACHER:
+            teacher = network.eval()
+        found = predict_logits(network, held, "cpu").softmax(1)[:, 0].numpy() < 0.5
+        yield name, f1_score(held.labels != Label.NONE, found)
+
+
+def cross_validate(options: argparse.Namespace) -> pd.DataFrame:
+    """A row a fold, network and number of faces: network, faces, fold, held, f1."""
     ((source, path),) = named_paths([options.data]).items()
-    dataset = SOURCES[source](find_dataset(source, path or None))
+    dataset = open_source(source, path)
     if options.corrections:
         dataset = dataset.relabel(read_corrections(options.corrections).get(source, {}))
     crops = CachedFaces(dataset, load_detector("auto"), options.cache)
     rows = []
     for count, epochs in zip(options.faces, options.epochs, strict=True):
         for fold, parts in enumerate(k_folds(balanced_part(dataset, count), options.folds), start=1):
-            train, held = ({source: crops.of(part)} for part in parts)
-            teacher = None
-            for name, (architecture, lr, distilled) in NETWORKS.items():
-                trainer = Trainer(
-                    train,
-                    held,
-                    folder_of(f"{name}-{count}-{epochs}-{fold}", options.out),
-                    epochs=epochs,
-                    batch=32,
-                    lr=lr,
-                    workers=1,
-                    architecture=architecture,
-                    teachers=[teacher] if distilled else (),
-                    bfloat16=options.bfloat16,
-                )
-                trainer.resume()
-                trainer.fit(report=lambda history: None)
-                network = trainer.average.module  # after the last epoch: no choice that the held fold made
-                teacher = network.eval() if name == TEACHER else teacher
-                found = predict_logits(network, held[source], "cpu").softmax(1)[:, 0].numpy() < 0.5
-                f1 = f1_score(held[source].labels != Label.NONE, found)
-                rows.append({"network": name, "faces": count, "fold": fold, "held": len(held[source]), "f1": f1})
-                print(
-                    f"{count} faces, fold {fold} of {options.folds}, {name}: F1 {f1:.4f}", file=sys.stderr, flush=True
-                )
-    table = pd.DataFrame(rows)
+            train, held = (crops.of(part) for part in parts)
+            for name, f1 in train_fold(options, f"{count}-{epochs}-{fold}", epochs, train, held):
+                rows.append({"network": name, "faces": count, "fold": fold, "held": len(held), "f1": f1})
+                where = f"{count} faces, fold {fold} of {options.folds}"
+                print(f"{where}, {name}: F1 {f1:.4f}", file=sys.stderr, flush=True)
+    return pd.DataFrame(rows)
+
+
+def main() -> int:
+    options = parse_arguments()
+    table = cross_validate(options)
     columns = [f"{moment}, {count} faces" for count in options.faces for moment in ("E[F1]", "Var[F1]")]
     print(f"| network | {' | '.join(columns)} |\n|---|{'--:|' * len(columns)}")
     for name, part in table.groupby("network", sort=False):

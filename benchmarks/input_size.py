@@ -1,6 +1,6 @@
 """What should the network be shown?  Trains it for a few epochs on crops of several sizes and shapes.
 
-    python benchmarks/input_size.py --data celeba=PATH meglass=PATH ... --validate ffhq=PATH [--epochs 6] [--csv FILE]
+    python -m benchmarks.input_size --data celeba=PATH meglass=PATH ... --validate ffhq=PATH [--epochs 6] [--csv FILE]
 
 Everything else is alike: sources, splits, schedule, seed, channels. Only the last layer grows with the crop.
 """
@@ -8,8 +8,6 @@ Everything else is alike: sources, splits, schedule, seed, channels. Only the la
 import argparse
 import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,7 @@ from data_load import load_sources, named_paths, read_corrections
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from glasses.crops import CROP, Crop
+from glasses.files import whole_file
 from models import fold_batch_norm
 from timing import measure
 from train import Trainer
@@ -53,7 +52,7 @@ def main() -> int:
         trainer.resume()
         trainer.fit()
         last = trainer.history[-1]
-        network, face = fold_batch_norm(trainer.model), torch.rand(1, 3, crop.height, crop.width)
+        network, face = fold_batch_norm(trainer.learner.model), torch.rand(1, 3, crop.height, crop.width)
         with torch.inference_mode():
             milliseconds = 1000 * measure(lambda n=network, f=face: n(f), 200, 20)["median"]
         error = 100 * (1 - np.mean([last[f"{source}_accuracy"] for source in parts[1]]))
@@ -61,7 +60,8 @@ def main() -> int:
         rows.append({"crop": name, "parameters": parameters, "ms": milliseconds, "loss": last["loss"], "error": error})
         print(f"| {name} | {parameters} | {milliseconds:.2f} | {last['loss']:.4f} | {error:.2f} |", flush=True)
     if options.csv:
-        pd.DataFrame(rows).to_csv(options.csv, index=False)
+        with whole_file(options.csv) as partial:
+            pd.DataFrame(rows).to_csv(partial, index=False)
     return 0
 
 

@@ -1,6 +1,6 @@
 """How long does an answer take?  Prints two Markdown tables and writes them to benchmarks/results/.
 
-    python benchmarks/latency.py [--repeats 300] [--skip-photo | --skip-networks] [--out benchmarks/results]
+    python -m benchmarks.latency [--repeats 300] [--skip-photo | --skip-networks] [--out benchmarks/results]
 
 photo.csv: each step from a photo to its answer, on one core, in one process, files in the page cache. The photo is a
 public-domain portrait at 0.6 megapixels, JPEG quality 90.
@@ -19,13 +19,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"  # before any library starts its threads
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+if __name__ == "__main__":
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"  # before any library starts its threads
 
 import cv2
 import numpy as np
@@ -35,10 +34,11 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from benchmarks.networks import SHAPES
-from benchmarks.report import RESULTS, header, write_table
+from benchmarks.report import RESULTS, ROOT, header, write_table
 from compress import export_onnx, quantize_onnx
 from detector_architectures import DETECTORS, MissingPackageError, load_detector
 from figures import plot_latency
+from glasses.classifiers import WEIGHTS
 from glasses.crops import align_face
 from glasses.photos import read_image
 from glasses.pipeline import GlassesPipeline, find_faces
@@ -53,9 +53,8 @@ BATCHES = (1, 64)
 def write_photo(folder: Path) -> Path:
     """The portrait, 775x775 = 0.6 megapixels."""
     photo = folder / "photo.jpg"
-    Image.open(sample_photos()["astronaut.png"]).convert("RGB").resize((775, 775), Image.Resampling.LANCZOS).save(
-        photo, quality=90
-    )
+    portrait = Image.open(sample_photos()["astronaut.png"]).convert("RGB")
+    portrait.resize((775, 775), Image.Resampling.LANCZOS).save(photo, quality=90)
     return photo
 
 
@@ -81,16 +80,16 @@ def stages(photo: Path) -> dict[str, tuple]:
     rows["align: one face"] = lambda: align_face(image, landmarks, geometry)
     for name, classifier in classifiers.items():
         rows[f"classify: one face, {name}"] = lambda classifier=classifier: classifier(crop)
-    for name in sorted(file.stem for file in (ROOT / "weights").glob("*.onnx")):
-        pipeline = GlassesPipeline(model=name, device="cpu", workers=1)
+    for name in sorted(file.stem for file in WEIGHTS.glob("*.onnx")):
+        pipeline = GlassesPipeline(model=name, workers=1)
         rows[f"whole pipeline: photo to answer, {name}"] = lambda pipeline=pipeline: list(pipeline([photo]))
     return rows
 
 
 def cold_start(photo: Path, repeats: int = 5) -> float:
-    """Seconds from starting `python predict.py photo` to its end: the median."""
-    command = [sys.executable, str(ROOT / "predict.py"), str(photo)]
-    return measure(lambda: subprocess.run(command, capture_output=True, check=True), repeats, 1)["median"]
+    """Seconds from starting `python -m glasses photo` to its end: the median."""
+    command = [sys.executable, "-m", "glasses", photo]
+    return measure(lambda: subprocess.run(command, cwd=ROOT, capture_output=True, check=True), repeats, 1)["median"]
 
 
 def time_photo(repeats: int) -> pd.DataFrame:
@@ -105,33 +104,49 @@ def time_photo(repeats: int) -> pd.DataFrame:
             rows.append({"step": name, "median_ms": 1000 * times["median"], "p95_ms": 1000 * times["p95"]})
             rows[-1]["ratio"] = rows[-1]["median_ms"] / rows[0]["median_ms"]
             print("| {step} | {median_ms:.3f} | {p95_ms:.3f} | {ratio:.2f} |".format(**rows[-1]), flush=True)
-        print(f"\n`predict.py photo.jpg`, process start to end: {cold_start(photo):.2f} s\n")
+        print(f"\n`glasses photo.jpg`, process start to end: {cold_start(photo):.2f} s\n")
     return pd.DataFrame(rows)
+
+
+def time_file(file: Path, device: str, threads: int, batches: Sequence[int] = BATCHES) -> list[dict[str, float]]:
+    """What time_network.py measures of a network's file, a row for each size of a batch, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.time_network", file, threads, device, *batches]
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise RuntimeError(f"python -m benchmarks.time_network {file} {threads} {device}: {reason}")
+    rows = json.loads(done.stdout)
+    for row in rows:
+        row["images_per_s"] = 1000 * row["batch"] / row["median_ms"]
+        row["peak_mb"] = row.pop("peak") / 2**20
+    return rows
+
+
+def write_network(shape: str, folder: Path) -> dict[str, Path]:
+    """The files of a network of SHAPES with random weights, by the runtime that reads them."""
+    architecture, widths = SHAPES[shape]
+    torch.manual_seed(0)
+    classifier = Classifier(make_model(architecture, widths=widths))
+    calibration = np.random.default_rng(0).integers(0, 256, (64, 64, 96, 3), dtype=np.uint8)
+    weights = folder / "glasses.safetensors"
+    save_weights(classifier.model, weights)
+    return {
+        "ONNX Runtime": export_onnx(classifier, folder / "plain.onnx"),
+        "ONNX Runtime, INT8": quantize_onnx(classifier, folder / "int8.onnx", calibration),
+        "torch": weights,
+    }
 
 
 def time_networks() -> pd.DataFrame:
     """A row a network, runtime, thread number and batch, with median_ms, p95_ms, images_per_s, peak_mb; prints them."""
     rows = []
-    calibration = np.random.default_rng(0).integers(0, 256, (64, 64, 96, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        for shape, (architecture, widths) in tqdm(SHAPES.items(), disable=None):
-            torch.manual_seed(0)
-            classifier = Classifier(make_model(architecture, widths=widths))
-            files = {name: Path(folder) / f"{name}.onnx" for name in ("ONNX Runtime", "ONNX Runtime, INT8")}
-            files["torch"] = Path(folder) / "glasses.safetensors"
-            save_weights(classifier.model, files["torch"])
-            export_onnx(classifier, files["ONNX Runtime"])
-            quantize_onnx(classifier, files["ONNX Runtime, INT8"], calibration)
-            for runtime, file in files.items():
+        for shape in tqdm(SHAPES, disable=None):
+            for runtime, file in write_network(shape, Path(folder)).items():
                 for device, threads in (("cpu", 1), ("cpu", 2), ("cuda", 1)):
-                    if device == "cuda" and (runtime != "torch" or not torch.cuda.is_available()):
-                        continue
-                    command = [ROOT / "benchmarks" / "time_network.py", file, threads, device, *BATCHES]
-                    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, check=True)
-                    for row in json.loads(done.stdout):
-                        row["images_per_s"] = 1000 * row["batch"] / row["median_ms"]
-                        row["peak_mb"] = row.pop("peak") / 2**20
-                        rows.append({"network": shape, "runtime": runtime, "device": device, "threads": threads, **row})
+                    if device == "cpu" or (runtime == "torch" and torch.cuda.is_available()):
+                        where = {"network": shape, "runtime": runtime, "device": device, "threads": threads}
+                        rows.extend(where | row for row in time_file(file, device, threads))
     print("| network | runtime | device, threads | faces | median ms | p95 ms | faces/s | peak MB |")
     print(f"|---|---|---|{'--:|' * 5}")
     for row in rows:

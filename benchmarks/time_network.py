@@ -1,6 +1,6 @@
 """How long does one network take, in a process of its own?  Called by latency.py; prints JSON.
 
-python benchmarks/time_network.py FILE THREADS DEVICE BATCH...     # FILE: .onnx, or .safetensors for torch
+python -m benchmarks.time_network FILE THREADS DEVICE BATCH...     # FILE: .onnx, or .safetensors for torch
 """
 
 import json
@@ -12,8 +12,6 @@ from pathlib import Path
 file, threads, device = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = str(threads)  # before any library starts its threads
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 

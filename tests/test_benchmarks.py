@@ -1,25 +1,22 @@
 """The benchmarks: what they count, what they write, and that what lies in results/ says where it came from."""
 
-import json
-import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from compress import prune_channels
-from conftest import ROOT
-from data_load import Label, MeGlass
-from find_data import DataError
-from models import WEIGHTS, GlassesCNN, make_model
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from benchmarks import report
+from benchmarks import latency, report
 from benchmarks.accuracy import measure_network
 from benchmarks.cross_validation import balanced_part
 from benchmarks.networks import RECIPES, SHAPES, folder_of, shape_of
+from benchmarks.robustness import count_answers
+from compress import prune_channels
+from data_load import Label, MeGlass
+from find_data import DataError
+from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
+from glasses.pipeline import Answer
+from models import WEIGHTS, GlassesCNN, make_model
 
 
 def test_header_names_the_command_without_this_machine_s_paths(monkeypatch, tmp_path):
@@ -33,7 +30,7 @@ def test_header_names_the_command_without_this_machine_s_paths(monkeypatch, tmp_
     ]
     monkeypatch.setattr(sys, "argv", arguments)
     lines = report.header("input 96x64")
-    assert lines[0] == "command: python benchmarks/accuracy.py --data celeba=PATH --out PATH --bfloat16"
+    assert lines[0] == "command: python -m benchmarks.accuracy --data celeba=PATH --out PATH --bfloat16"
     assert [line.split(":")[0] for line in lines[1:4]] == ["date", "machine", "versions"]
     assert "ada" not in "".join(lines)
     table = pd.DataFrame({"network": ["a, b"], "accuracy": [0.5]})
@@ -99,15 +96,37 @@ def test_errors_are_counted_over_all_sources():
 
 
 @pytest.mark.parametrize(
-    "file", [WEIGHTS / "glasses.onnx", WEIGHTS / "glasses.safetensors"], ids=lambda file: file.suffix
+    "file", [ONNX_WEIGHTS / "glasses.onnx", WEIGHTS / "glasses.safetensors"], ids=lambda file: file.suffix
 )
 def test_a_network_is_timed_in_a_process_of_its_own(file):
-    command = [sys.executable, ROOT / "benchmarks" / "time_network.py", file, "1", "cpu", "1", "3"]
-    rows = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    rows = latency.time_file(file, "cpu", 1, (1, 3))
     assert [row["batch"] for row in rows] == [1, 3]
     for row in rows:
         assert 0 < row["median_ms"] <= row["p95_ms"]
-        assert 20e6 < row["peak"] < 8e9
+        assert row["images_per_s"] == pytest.approx(1000 * row["batch"] / row["median_ms"])
+        assert 20 < row["peak_mb"] < 8000
+
+
+def test_a_timing_that_fails_names_its_command(tmp_path):
+    with pytest.raises(
+        RuntimeError, match=r"python -m benchmarks\.time_network .*none\.onnx 1 cpu: .*File doesn't exist"
+    ):
+        latency.time_file(tmp_path / "none.onnx", "cpu", 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["accuracy", "cross_validation", "input_size", "latency", "robustness", "sample", "time_network"]
+)
+def test_each_program_says_how_it_is_run(name):
+    assert f"python -m benchmarks.{name} " in (report.ROOT / "benchmarks" / f"{name}.py").read_text()
+
+
+def test_nobody_is_counted_apart_from_missed_glasses():
+    answers = [Answer("", glasses) for glasses in (True, True, False, False, None, None)]
+    row = count_answers(answers, np.array([True, False, True, False, True, False]))
+    assert (row["missed"], row["false"], row["not_found"]) == (1, 1, 2)
+    assert row["accuracy"] == pytest.approx(2 / 6)
+    assert row["low"] < 2 / 6 < row["high"]
 
 
 def test_results_say_where_they_came_from():

@@ -1,9 +1,10 @@
-"""ONNX: the same answers as torch, from a file that needs nothing else, and a command line that never imports torch."""
+"""ONNX: the same answers as torch, from a file that needs nothing else, and a tool that never imports torch."""
 
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,14 +14,24 @@ import torch
 
 import compress
 from conftest import ROOT
-from glasses.classifiers import OnnxClassifier
+from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
+from glasses.classifiers import OnnxClassifier, open_network
 from glasses.crops import align_face
 from glasses.photos import read_image
 from glasses.pipeline import GlassesPipeline, find_faces
-from models import WEIGHTS, GlassesCNN, load_classifier, make_model, open_classifier, save_weights
+from models import (
+    WEIGHTS,
+    Classifier,
+    GlassesCNN,
+    load_classifier,
+    make_model,
+    open_classifier,
+    save_network,
+    save_weights,
+)
 from synthetic.make_sample import SAMPLE
 
-SHIPPED = WEIGHTS / "glasses.onnx"
+SHIPPED = ONNX_WEIGHTS / "glasses.onnx"
 
 
 def crops_of(*photos) -> np.ndarray:
@@ -42,15 +53,21 @@ def test_shipped_network_is_that_of_the_shipped_weights(name, most, hopper, astr
     np.testing.assert_allclose(classifier(crops), torch_classifier(crops), atol=1e-5)
     assert (classifier.threshold, classifier.crop) == (torch_classifier.threshold, torch_classifier.crop)
     assert [probability[0] < 0.5 for probability in classifier(crops[:2])] == [True, False]
-    assert all((WEIGHTS / f"{name}.{suffix}").stat().st_size <= most for suffix in ("onnx", "safetensors"))
+    assert all(path.stat().st_size <= most for path in (ONNX_WEIGHTS / f"{name}.onnx", WEIGHTS / f"{name}.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory) -> dict[str, Path]:
+    """The shipped network as ONNX, by the way its weights are stored."""
+    classifier, folder = load_classifier("glasses", "cpu"), tmp_path_factory.mktemp("stored")
+    return {way: compress.export_onnx(classifier, folder / f"{way}.onnx", way) for way in compress.STORED}
 
 
 @pytest.mark.parametrize(
     ("weights", "kilobytes", "tolerance"), [("fp32", 400, 1e-5), ("fp16", 200, 1e-3), ("int8", 100, 1e-5)]
 )
-def test_every_way_to_store_gives_the_same_probabilities(tmp_path, hopper, astronaut, weights, kilobytes, tolerance):
-    classifier = load_classifier("glasses", "cpu")
-    file = compress.export_onnx(classifier, tmp_path / "glasses.onnx", weights)
+def test_every_way_to_store_gives_the_same_probabilities(stored, hopper, astronaut, weights, kilobytes, tolerance):
+    classifier, file = load_classifier("glasses", "cpu"), stored[weights]
     assert file.stat().st_size <= 1000 * kilobytes
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])  # as another program would
     crops = crops_of(hopper, astronaut)
@@ -99,6 +116,27 @@ def test_export_says_what_is_wrong(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def tensors(file, dtype: type) -> list[np.ndarray]:
+    """The tensors of a type with more than one dimension in an ONNX file."""
+    arrays = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(file).graph.initializer]
+    return [array for array in arrays if array.dtype == dtype and array.ndim > 1]
+
+
+def test_weights_are_stored_in_fewer_bits(stored):
+    """By hand: half floats, or integers with a scale a row such that the largest number of the row is 127."""
+    weights, halves = tensors(stored["fp32"], np.float32), tensors(stored["fp16"], np.float16)
+    assert len(weights) == 7  # six convolutions and a linear layer
+    for weight, half in zip(weights, halves, strict=True):
+        np.testing.assert_array_equal(half, weight.astype(np.float16))
+    integers = tensors(stored["int8"], np.int8)
+    for weight, rounded in zip(weights, integers, strict=True):
+        largest = np.abs(weight.reshape(len(weight), -1)).max(1)
+        rows = rounded.reshape(len(rounded), -1).astype(int)
+        assert set(np.abs(rows[largest > 1e-6]).max(1)) == {127}
+        np.testing.assert_allclose(rows * largest[:, None] / 127, weight.reshape(rows.shape), atol=largest.max() / 250)
+    assert not tensors(stored["fp16"], np.float32) + tensors(stored["int8"], np.float32), "none is left as it was"
+
+
 def test_wrong_networks_are_one_line(tmp_path):
     for content in (b"no network", SHIPPED.read_bytes()[:5000]):
         (tmp_path / "bad.onnx").write_bytes(content)
@@ -115,42 +153,106 @@ def test_wrong_networks_are_one_line(tmp_path):
 
 def test_pipelines_agree(hopper, astronaut):
     photos = [hopper, astronaut]
-    plain, onnx = GlassesPipeline(model=WEIGHTS / "glasses.safetensors"), GlassesPipeline(model=SHIPPED)
+    plain, onnx = GlassesPipeline(classifier=open_classifier(WEIGHTS / "glasses.safetensors")), GlassesPipeline()
     assert isinstance(onnx.classifier, OnnxClassifier)
-    assert not isinstance(plain.classifier, OnnxClassifier)
+    assert isinstance(plain.classifier, Classifier)
     for one, other in zip(plain(photos), onnx(photos), strict=True):
         assert (one.glasses, one.kind) == (other.glasses, other.kind)
         assert one.probability == pytest.approx(other.probability, abs=1e-5)
 
 
-def run(code: str, **variables) -> str:
+# ------------------------------------------------------------------------- where ONNX Runtime is missing or too old
+
+MISSING = "sys.modules['onnxruntime'] = None"  # importing it is then an ImportError
+TOO_OLD = """
+import types
+
+class InferenceSession:
+    def __init__(self, *arguments, **options):
+        raise RuntimeError("Load model failed: Unsupported model IR version: 10, max supported IR version: 9")
+
+sys.modules["onnxruntime"] = types.SimpleNamespace(
+    __version__="1.15.0", InferenceSession=InferenceSession,
+    SessionOptions=lambda: types.SimpleNamespace(add_session_config_entry=lambda *entry: None),
+)
+"""
+
+
+def run(code: str) -> str:
     """stdout of a fresh Python that runs `code` in the project's folder."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    ).stdout
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_the_command_line_never_imports_torch(hopper):
-    code = (
-        "import sys, predict\n"
-        f"assert predict.main([{str(hopper)!r}]) == 0\n"
-        "print([name for name in ('torch', 'torchvision', 'pandas', 'matplotlib') if name in sys.modules])"
-    )
-    lines = run(code).splitlines()
-    assert lines[0].startswith("Found glasses")
-    assert lines[-1] == "[]"
-
-
-def test_torch_answers_where_onnx_runtime_is_missing(hopper):
+def test_the_tool_imports_nothing_of_the_course(hopper):
     code = (
         "import sys\n"
-        "sys.modules['onnxruntime'] = None\n"  # importing it is then an ImportError
-        "from pipeline import GlassesPipeline\n"
-        f"pipeline = GlassesPipeline(); (answer,) = pipeline([{str(hopper)!r}])\n"
-        "print(type(pipeline.classifier).__module__, answer.kind)"
+        "from glasses import GlassesPipeline\n"
+        f"print(GlassesPipeline().answer({str(hopper)!r}).kind)\n"
+        "course = ('torch', 'torchvision', 'pandas', 'matplotlib', 'sklearn', 'models', 'data_load')\n"
+        "print([name for name in course if name in sys.modules])"
     )
-    assert run(code).split() == ["models", "eyeglasses"]
+    assert run(code).splitlines() == ["eyeglasses", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [(MISSING, "onnxruntime is not installed"), (TOO_OLD, "onnxruntime 1.15.0 is too old for")],
+    ids=["missing", "too old"],
+)
+def test_where_onnx_runtime_fails_the_tool_says_what_to_install_and_the_course_takes_torch(hopper, state, problem):
+    code = f"""
+import sys
+{state}
+from glasses import GlassesPipeline
+try:
+    GlassesPipeline()
+except ImportError as error:
+    print(error)
+import models
+for model in ("glasses", {str(SHIPPED)!r}):
+    classifier = models.open_classifier(model)
+    answer = GlassesPipeline(classifier=classifier).answer({str(hopper)!r})
+    print(type(classifier).__name__, answer.kind)
+try:
+    models.open_classifier({str(ROOT / "runs" / "other.onnx")!r})
+except (ImportError, OSError) as error:
+    print(type(error).__name__)
+"""
+    told, *answers, other = run(code).splitlines()
+    assert problem in told
+    assert "pip install 'onnxruntime>=1." in told
+    assert answers == ["Classifier eyeglasses"] * 2
+    assert other == "FileNotFoundError"
+
+
+def test_another_onnx_file_is_not_answered_by_the_shipped_weights(tmp_path, monkeypatch):
+    """Without ONNX Runtime the torch weights stand in for the shipped .onnx files, and for no others."""
+    (tmp_path / "glasses.onnx").write_bytes(SHIPPED.read_bytes())
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match="pip install"):
+        open_classifier(tmp_path / "glasses.onnx")
+    with pytest.raises(ImportError, match="pip install"):
+        open_network("glasses")
+    assert isinstance(open_classifier(SHIPPED), Classifier)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "torch_pruning"])
+def test_a_missing_package_is_one_line(package, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    save_network(GlassesCNN((8,) * 6), tmp_path / "checkpoint.pt")
+    out = ["--out", str(tmp_path / "new" / "x")]
+    if package == "torch_pruning":
+        assert compress.main(["prune", str(tmp_path / "checkpoint.pt"), *out]) == 1
+    else:
+        assert compress.main(["export", *out]) == 1
+    errors = capsys.readouterr().err
+    assert "pip install " in errors
+    assert package.replace("_", "-") in errors
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "new").exists()
 
 
 def test_pruning_takes_the_channels_that_do_nothing():

@@ -94,4 +94,5 @@ def test_the_command_and_the_oldest_onnx_runtime_are_said_once():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"glasses": "glasses.cli:run"}
     assert f"onnxruntime>={OLDEST_RUNTIME}" in project["dependencies"]
-    assert any(line.startswith(f"onnxruntime>={OLDEST_RUNTIME} ") for line in open(ROOT / "requirements.txt"))
+    requirements = (ROOT / "requirements.txt").read_text().splitlines()
+    assert any(line.startswith(f"onnxruntime>={OLDEST_RUNTIME} ") for line in requirements)

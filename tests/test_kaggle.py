@@ -23,6 +23,7 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import push
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
@@ -31,8 +32,6 @@ from conftest import ROOT
 from data_load import KaggleGlasses
 from find_data import KNOWN
 from test_data_load import write_kaggle
-
-import push
 
 GAN = KNOWN["kaggle"].kaggle
 NOTEBOOKS = push.find_notebooks()

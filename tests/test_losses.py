@@ -15,7 +15,7 @@ def test_loss_of_unknown_kind_is_minus_log_of_the_sum():
     assert loss.item() == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2, abs=1e-6)
 
 
-def test_smoothing_pulls_towards_a_coin():
+def test_smoothing_takes_some_labels_at_random():
     logits = torch.tensor([0.5, 0.25, 0.25]).log()[None]
     for label, hit in ((Label.NONE, 0.5), (Label.EYEGLASSES, 0.25)):
         expected = -(0.9 * np.log(hit) + 0.1 * np.log(0.5))
@@ -66,14 +66,41 @@ def test_distillation_moves_the_student_alone_and_asks_every_teacher():
     torch.manual_seed(0)
     student, teachers = GlassesCNN((8,) * 6, dropout=0), [GlassesCNN(), make_model("resnet18")]
     faces, labels = torch.rand(4, 3, 64, 96), torch.tensor([0, 1, 2, 3])
-    loss = Distillation(student, teachers, hints=2.0)
-    given = loss(faces, student(faces), labels)
-    given.backward()
+    with Distillation(student, teachers, hints=2.0) as loss:
+        given = loss(faces, student(faces), labels)
+        given.backward()
+        with torch.no_grad():
+            logits = torch.stack([teacher(faces) for teacher in loss.teachers]).mean(0)
+            soft = distillation_loss(student(faces), labels, logits)
+            maps = loss.recorder.maps
+            hints = [hint_loss(maps[student], maps[teacher]) for teacher in loss.teachers]
+    assert given.item() == pytest.approx((soft + 2 * torch.stack(hints).mean()).item(), rel=1e-4)
     assert all(p.grad is not None for p in student.parameters())
     assert all(p.grad is None for teacher in teachers for p in teacher.parameters())
     assert not any(module.training for teacher in loss.teachers for module in teacher.modules())
-    with torch.no_grad():
-        logits = torch.stack([teacher(faces) for teacher in loss.teachers]).mean(0)
-        soft = distillation_loss(student(faces), labels, logits)
-        maps = [hint_loss(loss.maps[student], loss.maps[teacher]) for teacher in loss.teachers]
-    assert given.item() == pytest.approx((soft + 2 * torch.stack(maps).mean()).item(), rel=1e-4)
+
+
+def listeners(network) -> list:
+    return [hook for module in network.modules() for hook in module._forward_hooks.values()]
+
+
+def test_distillation_listens_only_inside_its_with_statement():
+    student, teacher = GlassesCNN((8,) * 6), GlassesCNN((8,) * 6)
+    faces, labels = torch.rand(2, 3, 64, 96), torch.tensor([0, 1])
+    loss = Distillation(student, [teacher])
+    with pytest.raises(RuntimeError, match="with statement"):
+        loss(faces, student(faces), labels)
+
+    def interrupted() -> None:
+        with loss:
+            loss(faces, student(faces), labels)
+            assert len(listeners(student)) == len(listeners(loss.teachers[0])) == 1
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not listeners(student) + listeners(teacher) + listeners(loss.teachers[0])
+    assert not loss.recorder.maps, "the maps of a batch take memory"
+    with Distillation(student, [teacher], hints=0) as plain:
+        plain(faces, student(faces), labels)
+        assert not listeners(student)

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,10 +18,14 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn import functional as F
 
-from conftest import ROOT, write_meglass
+import compress
+import train
+from conftest import ROOT, cartoon, write_meglass
 from data_load import Label, MeGlass, load_sources, read_corrections
 from detector_architectures import load_detector
+from face_cache import CachedFaces
 from find_data import DataError
+from glasses.classifiers import OnnxClassifier
 from glasses.crops import KINDS, align_face
 from glasses.photos import read_image
 from losses import glasses_loss
@@ -32,7 +39,7 @@ from models import (
     pick_device,
     save_weights,
 )
-from train import BalancedBatches, calibrate
+from train import BalancedBatches, Learner, Settings, Trainer, calibrate, fit_temperature, fit_threshold
 
 SHIPPED = ROOT / "weights" / "glasses.safetensors"
 
@@ -99,11 +106,12 @@ def test_damaged_weights_are_one_line(tmp_path, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_missing_weights_and_devices_are_named(tmp_path):
+def test_missing_weights_and_devices_are_named():
     with pytest.raises(FileNotFoundError, match="one of: glasses"):
         load_classifier("nonsense")
-    with pytest.raises(ValueError, match="device 'tpu9' cannot be used here"):
-        pick_device("tpu9")
+    for device in ("tpu9", "meta"):  # torch makes tensors on "meta", but their numbers never come back
+        with pytest.raises(ValueError, match=f"device '{device}' cannot be used here"):
+            pick_device(device)
 
 
 def test_classifier_probabilities(tmp_path):
@@ -148,11 +156,30 @@ def test_unknown_architecture_is_named():
 
 def test_calibration_finds_a_known_temperature_and_threshold():
     generator = torch.Generator().manual_seed(0)
-    true = torch.randn(20_000, 3, generator=generator) * 2
+    true = torch.randn(10_000, 3, generator=generator) * 2
     labels = torch.multinomial(true.softmax(1), 1, generator=generator).squeeze(1)
     temperature, threshold = calibrate([true * 1.7], [labels])
     assert temperature == pytest.approx(1.7, rel=0.06)
     assert threshold == pytest.approx(0.5, abs=0.05)
+    assert fit_temperature([true * 1.7], [labels]) == pytest.approx(temperature, abs=1e-4)
+    assert fit_threshold([true * 1.7], [labels], temperature) == threshold
+
+
+def logits_of(probabilities: list[float]) -> torch.Tensor:
+    """(N, 3) logits of so much P(glasses), half of it for each kind."""
+    p = torch.tensor(probabilities)
+    return torch.stack([1 - p, p / 2, p / 2], dim=1).log()
+
+
+def test_threshold_by_hand():
+    none, worn, more = Label.NONE, Label.UNKNOWN_KIND, Label.SUNGLASSES
+    logits = [logits_of([0.1, 0.35, 0.72, 0.9]), logits_of([0.6, 0.74])]
+    labels = [torch.tensor([none, none, worn, more]), torch.tensor([none, worn])]
+    assert fit_threshold(logits, labels) == 0.61, "all right from 0.61 to 0.72: the nearest to 0.5"
+    assert fit_threshold(logits[:1], labels[:1]) == 0.5
+    large, small = logits_of([0.1, 0.1, 0.1, 0.1, 0.55, 0.55]), logits_of([0.1, 0.52])
+    labels = [torch.tensor([none] * 6), torch.tensor([none, worn])]
+    assert fit_threshold([large, small], labels) == 0.5, "a mean over the sources: over all faces 0.56 is better"
 
 
 # ----------------------------------------------------------------------------------------------- training
@@ -179,9 +206,9 @@ def test_processes_share_a_batch_without_overlap():
 
 
 def test_sources_are_split_the_same_with_no_identity_in_both(meglass):
-    train, validation = load_sources({"meglass": str(meglass)}, {})
-    assert not set(train["meglass"].identities) & set(validation["meglass"].identities)
-    assert len(train["meglass"]) + len(validation["meglass"]) == len(MeGlass(meglass))
+    training, validation = load_sources({"meglass": str(meglass)}, {})
+    assert not set(training["meglass"].identities) & set(validation["meglass"].identities)
+    assert len(training["meglass"]) + len(validation["meglass"]) == len(MeGlass(meglass))
 
 
 def test_corrections_reach_training_and_validation(meglass, tmp_path):
@@ -192,25 +219,22 @@ def test_corrections_reach_training_and_validation(meglass, tmp_path):
         for part in load_sources({"meglass": str(meglass)}, {}, read_corrections(table)):
             assert set(part["meglass"].labels) == expected, "a source's corrections are for its own files"
     table.write_text("source,file,kind\nceleba,a.jpg,monocle\n")
-    with pytest.raises(DataError, match="MONOCLE"):
+    with pytest.raises(DataError, match="'monocle'"):
         read_corrections(table)
 
 
-def command(meglass, out, *more) -> list[str]:
-    arguments = ["--data", f"meglass={meglass}", "--epochs", "3", "--batch", "16", "--device", "cpu", "--workers", "0"]
-    return ["train.py", *arguments, "--out", str(out), "--cache", str(meglass / "cache"), *more]
+def arguments(meglass, out, *more) -> list[str]:
+    """Of train.py, for a short run."""
+    return [
+        *("--data", f"meglass={meglass}", "--out", str(out), "--cache", str(meglass / "cache")),
+        *("--epochs", "3", "--batch", "16", "--device", "cpu", "--workers", "0", *map(str, more)),
+    ]
 
 
-def run(arguments, launcher=(), **options):
-    return subprocess.run(
-        [sys.executable, *launcher, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        **options,
-    )
+@pytest.fixture(autouse=True)
+def _other_tests_need_no_deterministic_algorithms():
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="module")
@@ -218,8 +242,7 @@ def finished(tmp_path_factory):
     """A data set of drawn faces, and the folder of a whole run on it."""
     meglass = write_meglass(tmp_path_factory.mktemp("train") / "meglass", people=16, each=4)
     out = meglass.parent / "whole"
-    done = run(command(meglass, out))
-    assert done.returncode == 0, done.stderr
+    assert train.main(arguments(meglass, out)) == 0
     return meglass, out
 
 
@@ -228,41 +251,69 @@ def weights(folder) -> dict[str, np.ndarray]:
         return {name: file.get_tensor(name) for name in file.keys()}
 
 
-def assert_same(first, second):
+def same(first, second) -> bool:
     first, second = weights(first), weights(second)
     assert first.keys() == second.keys()
-    for name in first:
-        assert np.array_equal(first[name], second[name]), name
+    return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def log(folder) -> list[dict[str, str]]:
+    with open(folder / "log.csv", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_a_run_leaves_weights_log_and_curve(finished):
     _, out = finished
-    assert sorted(p.name for p in out.iterdir()) == ["checkpoint.pt", "curve.png", "glasses.safetensors", "log.csv"]
-    with open(out / "log.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    names = ["checkpoint.pt", "curve.png", "glasses.onnx", "glasses.safetensors", "log.csv"]
+    assert sorted(p.name for p in out.iterdir()) == names
+    rows = log(out)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert float(rows[2]["train_loss"]) < float(rows[0]["train_loss"])
     assert load_classifier(out / "glasses.safetensors", "cpu")(np.zeros((1, 64, 96, 3), np.uint8)).shape == (1, 3)
 
 
+def test_what_was_trained_runs_in_the_tool(finished, hopper):
+    _, out = finished
+    classifier, onnx = load_classifier(out / "glasses.safetensors", "cpu"), OnnxClassifier(out / "glasses.onnx")
+    crops = np.random.default_rng(0).integers(0, 256, (9, 64, 96, 3), dtype=np.uint8)
+    np.testing.assert_allclose(onnx(crops), classifier(crops), atol=1e-3)
+    assert onnx.threshold == classifier.threshold
+    command = [sys.executable, "-m", "glasses", "predict", hopper, "--model", out / "glasses.onnx", "--format", "jsonl"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    image, _ = read_image(hopper)
+    crop = align_face(image, load_detector("auto")(image)[0].landmarks)
+    assert json.loads(done.stdout)["probability"] == pytest.approx(1 - classifier(crop[None])[0, 0], abs=2e-3)
+
+
+def test_without_onnx_the_weights_are_written_and_a_line_says_what_to_install(finished, monkeypatch, capsys, tmp_path):
+    meglass, out = finished
+    shutil.copy(out / "checkpoint.pt", tmp_path)
+    (tmp_path / "glasses.onnx").write_text("of an earlier network")
+    monkeypatch.setitem(sys.modules, "onnx", None)  # importing it is then an ImportError
+    assert train.main(arguments(meglass, tmp_path, "--resume")) == 0
+    assert "pip install onnx onnxscript" in capsys.readouterr().out
+    assert same(out, tmp_path)
+    assert not (tmp_path / "glasses.onnx").exists(), "one of another network is worse than none"
+
+
 def test_the_seed_reproduces_a_run_bit_for_bit(finished):
     meglass, out = finished
-    again = run(command(meglass, meglass.parent / "again"))
-    assert again.returncode == 0, again.stderr
-    assert_same(out, meglass.parent / "again")
-    other = run(command(meglass, meglass.parent / "other", "--seed", "1"))
-    assert other.returncode == 0, other.stderr
-    assert any(
-        not np.array_equal(a, b)
-        for a, b in zip(weights(out).values(), weights(meglass.parent / "other").values(), strict=True)
-    )
+    assert train.main(arguments(meglass, meglass.parent / "again")) == 0
+    assert same(out, meglass.parent / "again")
+    assert train.main(arguments(meglass, meglass.parent / "other", "--seed", 1)) == 0
+    assert not same(out, meglass.parent / "other")
 
 
-def test_a_killed_run_resumes_to_the_same_result(finished):
+def test_a_killed_run_resumes_to_the_same_result(finished, capsys):
     meglass, out = finished
     killed = meglass.parent / "killed"
     process = subprocess.Popen(
-        [sys.executable, *command(meglass, killed)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "train.py", *arguments(meglass, killed)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},  # the order of sums depends on it
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 200
     while not (killed / "checkpoint.pt").is_file() and process.poll() is None and time.monotonic() < deadline:
@@ -271,41 +322,101 @@ def test_a_killed_run_resumes_to_the_same_result(finished):
     process.wait()
     assert (killed / "checkpoint.pt").is_file()
     assert not (killed / "glasses.safetensors").exists(), "killed too late to show anything"
-    resumed = run(command(meglass, killed, "--resume"))
-    assert resumed.returncode == 0, resumed.stderr
-    assert "resumed after epoch" in resumed.stdout
-    assert_same(out, killed)
-    stranger = run(command(meglass, killed, "--resume", "--seed", "9", "--batch", "8"))
-    assert stranger.returncode == 1
-    assert "is of another run: its seed, batch differ" in stranger.stderr
-    assert "Traceback" not in stranger.stderr
+    assert train.main(arguments(meglass, killed, "--resume")) == 0
+    assert "resumed after epoch" in capsys.readouterr().out
+    assert same(out, killed)
 
 
-def test_fine_tuning_starts_from_the_weights_of_another_run(finished):
+@pytest.mark.parametrize(
+    ("more", "differing"), [(("--seed", 9, "--batch", 8), "batch, seed"), (("--epochs", 2), "epochs")]
+)
+def test_a_checkpoint_of_another_run_is_refused(finished, capsys, more, differing):
     meglass, out = finished
-    tuned = meglass.parent / "tuned"
-    done = run(command(meglass, tuned, "--init", str(out / "checkpoint.pt"), "--lr", "1e-9"))
-    assert done.returncode == 0, done.stderr
+    assert train.main(arguments(meglass, out, "--resume", *more)) == 1
+    errors = capsys.readouterr().err
+    assert f"is of another run: its {differing} differ" in errors
+    assert errors.count("\n") == 1
+
+
+def one_cycle(step: int, steps: int, highest: float = 4e-3) -> float:
+    """The rate after so many steps, once it falls: half a cosine from the highest, at 15 %, to next to nothing."""
+    top, bottom = 0.15 * steps - 1, highest / 25 / 1e4
+    return bottom + (highest - bottom) * (1 + math.cos(math.pi * (step - top) / (steps - 1 - top))) / 2
+
+
+def test_more_epochs_extend_a_run_by_a_longer_cycle(finished, capsys, tmp_path):
+    meglass, out = finished
+    longer = tmp_path / "longer"
+    shutil.copytree(out, longer)
+    assert train.main(arguments(meglass, longer, "--resume", "--epochs", 5)) == 0
+    told = capsys.readouterr().out
+    assert told.count("extended from 3 to 5 epochs: the cycle of the learning rate is stretched") == 1
+    assert "resumed after epoch 3" in told
+    rows, steps = log(longer), len(MeGlass(meglass)) * 4 // 5 // 16 + 1
+    assert rows[:3] == log(out), "what was learned stays"
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]
+    rates = [float(row["lr"]) for row in rows]
+    assert rates[:3] == pytest.approx([one_cycle(epoch * steps, 3 * steps) for epoch in (1, 2, 3)], rel=1e-6, abs=1e-9)
+    assert rates[3:] == pytest.approx([one_cycle(epoch * steps, 5 * steps) for epoch in (4, 5)], rel=1e-6, abs=1e-9)
+    assert not same(out, longer)
+    assert train.main(arguments(meglass, longer, "--resume", "--epochs", 5)) == 0
+    assert "extended" not in capsys.readouterr().out, "it has this length now"
+
+
+def test_a_stretched_cycle_goes_on_as_a_long_one():
+    """Rate and momentum of every step after the extension, from the first on."""
+
+    def learner(steps: int) -> Learner:
+        return Learner(GlassesCNN((8,) * 6), Settings(lr=1e-2), steps, "cpu")
+
+    def rates(learner: Learner, count: int) -> list[tuple[float, float]]:
+        found = []
+        for _ in range(count):
+            (group,) = learner.optimizer.param_groups
+            found.append((group["lr"], group["betas"][0]))
+            learner.step(torch.rand(2, 3, 64, 96), torch.tensor([0, 1]), lambda faces, logits, labels: logits.sum())
+        return found
+
+    short, extended, whole = learner(6), learner(20), learner(20)
+    rates(short, 6)
+    extended.load_state_dict(short.state_dict())
+    np.testing.assert_allclose(rates(extended, 14), rates(whole, 20)[6:], rtol=1e-12)
+
+
+def test_fine_tuning_starts_from_the_weights_of_another_run(finished, capsys):
+    meglass, out = finished
+    tuned, kept = meglass.parent / "tuned", meglass.parent / "kept"
+    init = ("--init", out / "checkpoint.pt")
+    assert train.main(arguments(meglass, tuned, *init, "--lr", 1e-9)) == 0
     first, second = weights(out), weights(tuned)
     for name in ("classifier.weight", "classifier.weight.scale", "classifier.bias"):  # batch statistics move on
         assert np.abs(first[name].astype(float) - second[name].astype(float)).max() <= 1, name
-    kept = meglass.parent / "kept"  # all of the first weights, whatever was learned after them
-    done = run(command(meglass, kept, "--init", str(out / "checkpoint.pt"), "--lr", "0.1", "--keep", "1"))
-    assert done.returncode == 0, done.stderr
-    assert "last epoch; wrote" in done.stdout
-    first, second = weights(out), weights(kept)
-    assert all(np.array_equal(first[name], second[name]) for name in first)
-    done = run(command(meglass, tuned, "--init", str(out / "log.csv")))
-    assert done.returncode == 1
-    assert "is no checkpoint of train.py" in done.stderr
-    assert "Traceback" not in done.stderr
+    # all of the first weights, whatever was learned after them
+    assert train.main(arguments(meglass, kept, *init, "--lr", 0.1, "--keep", 1)) == 0
+    assert "last epoch; wrote" in capsys.readouterr().out
+    assert same(out, kept)
+
+
+def test_other_files_are_no_checkpoints(finished, capsys, tmp_path):
+    meglass, out = finished
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
+        file.writestr("x", "y")
+    torch.save({"run": {}, "best": {}}, tmp_path / "old.pt")
+    (tmp_path / "cut.pt").write_bytes((out / "checkpoint.pt").read_bytes()[:100_000])
+    for file in (out / "log.csv", tmp_path / "other.zip", tmp_path / "old.pt", tmp_path / "cut.pt"):
+        assert train.main(arguments(meglass, tmp_path, "--init", file)) == 1
+        errors = capsys.readouterr().err
+        assert f"{file} is no checkpoint of" in errors
+        assert errors.count("\n") == 1
 
 
 def test_torchrun_trains_in_two_processes(finished):
     meglass, _ = finished
     out = meglass.parent / "two"
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    done = run(command(meglass, out), launcher, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*launcher, "train.py", *arguments(meglass, out)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("best epoch") == 1
     assert (out / "glasses.safetensors").is_file()
@@ -319,35 +430,78 @@ def test_torchrun_trains_in_two_processes(finished):
         (["--data", "celeba"], "celeba: not found"),
         (["--data", "folder=a", "folder=b"], "named twice"),
         (["--data", "folder=a", "--validate", "folder=b"], "name it once"),
+        (["--data", "meglass=/nowhere", "--device", "mps"], "device 'mps' cannot be used here"),
+        (["--data", "meglass=/nowhere", "--init", "/none.pt"], "/none.pt"),
     ],
 )
-def test_wrong_data_is_one_line(arguments, message, tmp_path):
-    done = run(["train.py", *arguments, "--out", str(tmp_path)])
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_wrong_arguments_are_one_line(arguments, message, tmp_path, capsys):
+    if "mps" in arguments and torch.backends.mps.is_available():
+        pytest.skip("it can be used here")
+    assert train.main([*arguments, "--out", str(tmp_path)]) == 1
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1
 
 
-def test_a_student_is_taught_in_bfloat16_pruned_and_taught_again(finished):
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--init", "x.pt", "--architecture", "resnet18"], "leave --architecture"),
+        (["--epochs", "0"], "--epochs and --batch must be at least 1"),
+        (["--batch", "-3"], "--epochs and --batch must be at least 1"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(more, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.parse_arguments(["--data", "folder=x", *more])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_bad_faces_are_left_out_on_request(meglass, tmp_path, capsys):
+    MeGlass(meglass).files[3].unlink()
+    arguments = ["--data", f"meglass={meglass}", "--cache", str(tmp_path / "cache")]
+    with pytest.raises(DataError, match="missing file"):
+        train.load_faces(train.parse_arguments(arguments))
+    with pytest.warns(UserWarning, match="left out 1 of the faces"):
+        parts = train.load_faces(train.parse_arguments([*arguments, "--skip-bad"]))
+    assert sum(len(part["meglass"]) for part in parts) == 39
+
+
+def test_faces_of_one_class_train_after_a_warning(tmp_path, capsys):
+    for number in range(10):
+        file = tmp_path / "with_glasses" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        cartoon(1, seed=number).save(file)
+    options = ["--data", f"folder={tmp_path}", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
+    assert train.main([*options, "--epochs", "1", "--batch", "8", "--device", "cpu", "--workers", "0"]) == 0
+    warning = "train.py: folder: every face wears glasses: the network may learn to tell the source instead"
+    assert capsys.readouterr().err.splitlines().count(warning) == 1
+    assert (tmp_path / "run" / "glasses.safetensors").is_file()
+
+
+def test_a_student_is_taught_in_bfloat16_pruned_and_taught_again(finished, capsys):
     """The whole way by command: train.py --teacher, compress.py prune, train.py --init."""
     meglass, _ = finished
     taught, pruned = meglass.parent / "taught", meglass.parent / "pruned" / "checkpoint.pt"
-    teach = ("--epochs", "1", "--bfloat16", "--teacher", str(SHIPPED), str(SHIPPED))
-    done = run(command(meglass, taught, *teach, "--widths", "8", "8", "8", "16", "16", "8"))
-    assert done.returncode == 0, done.stderr
-    done = run(["compress.py", "prune", str(taught / "checkpoint.pt"), "--ratio", "0.5", "--out", str(pruned)])
-    assert done.returncode == 0, done.stderr
-    assert "widths 4 4 4 8 8 4" in done.stdout
+    teach = ("--epochs", 1, "--bfloat16", "--teacher", SHIPPED, SHIPPED)
+    assert train.main(arguments(meglass, taught, *teach, "--widths", 8, 8, 8, 16, 16, 8)) == 0
+    assert compress.main(["prune", str(taught / "checkpoint.pt"), "--ratio", "0.5", "--out", str(pruned)]) == 0
+    assert "widths 4 4 4 8 8 4" in capsys.readouterr().out
     smaller = meglass.parent / "smaller"
-    done = run(command(meglass, smaller, "--init", str(pruned), *teach, "--hints", "0"))
-    assert done.returncode == 0, done.stderr
+    assert train.main(arguments(meglass, smaller, "--init", pruned, *teach, "--hints", 0)) == 0
     network, header = load_weights(smaller / "glasses.safetensors")
     assert network.widths == tuple(header["widths"]) == (4, 4, 4, 8, 8, 4)
-    assert run(command(meglass, smaller, "--resume", "--init", str(pruned), *teach)).stderr.count("hints differ") == 1
+    assert train.main(arguments(meglass, smaller, "--resume", "--init", pruned, *teach)) == 1
+    assert "its hints differ" in capsys.readouterr().err
 
 
-def test_init_and_architecture_exclude_each_other(finished):
-    meglass, out = finished
-    done = run(command(meglass, out, "--init", "x.pt", "--architecture", "resnet18"))
-    assert done.returncode == 2
-    assert "leave --architecture" in done.stderr
+def test_nothing_listens_after_training_and_a_run_without_a_loss_is_one_line(finished, tmp_path):
+    meglass, _ = finished
+    faces = {"meglass": CachedFaces(MeGlass(meglass), load_detector("center"), tmp_path)}
+    trainer = Trainer(faces, faces, tmp_path, 1, batch=64, workers=0, teachers=[GlassesCNN((8,) * 6)])
+    with pytest.raises(ValueError, match="no number in any epoch"):
+        trainer.export()
+    trainer.fit(report=lambda history: None)
+    for network in (trainer.learner.model, trainer.average.module, *trainer.teachers):
+        assert not any(module._forward_hooks for module in network.modules())
