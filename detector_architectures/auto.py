@@ -3,11 +3,11 @@
 `slim` looks at the photo at 160 pixels (2 ms), which is enough for most; where it finds nothing, only a tiny face,
 or several, it looks again at 320 and at 640. A face that was small in the searched picture is then looked at
 once more from near, since one pixel there is much of the distance between its eyes. Where `slim` is unsure,
-or found nothing, it also looks at the photo turned. Where still no face was found, a frame is put around the
-photo, which brings a face larger than the photo into view; at last `haar` tries. Each of these later looks sees
-faces where there are none more often than the first, so each is held to a higher score.
+or found nothing, it also looks at the photo turned. Where still no face was found, a small photo is enlarged; then
+a frame is put around the photo, which brings a face larger than the photo into view; at last `haar` tries. Each of
+these later looks sees faces where there are none more often than the first, so each is held to a higher score.
 
-`Face.detector` says who answered: "slim", "slim+turn", "slim+frame" or "haar".
+`Face.detector` says who answered: "slim", "slim+turn", "slim+enlarge", "slim+frame" or "haar".
 """
 
 import warnings
@@ -31,12 +31,14 @@ LARGEST = 1280  # pixels: a larger photo is shrunk before it is turned
 SURE = 0.88  # score: 99 % of upright faces reach it; of those tilted by 45 degrees, half
 TURNS = (45, -45, 90, -90, 180)  # degrees
 MARGIN = 0.03  # of score, by which a turned face must beat an upright one at the same place
+ENLARGED = 320  # pixels on the long side to which a smaller photo is enlarged
 BORDER = 0.5  # of the long side of the photo: how wide the frame around it is
 
 # The least scores of the later looks. Measured on 320 pictures without a face and 700 of masked people: `slim+turn`
 # takes 31 of the former for a face without it, 4 with it, and loses 8 of the latter; faces of unmasked people that were
-# turned by 30 to 180 degrees scored 0.77 and more. The others lose no face that we have.
-TURNED_SCORE, FRAMED_SCORE, HAAR_SCORE = 0.76, 0.78, 0.70
+# turned by 30 to 180 degrees scored 0.77 and more. `slim+enlarge` finds 16 of 39 masked people whom the looks before it
+# miss, and takes 2 of the pictures for a face; the others lose no face that we have.
+TURNED_SCORE, ENLARGED_SCORE, FRAMED_SCORE, HAAR_SCORE = 0.76, 0.78, 0.78, 0.70
 
 
 class Auto:
@@ -54,7 +56,7 @@ class Auto:
         found = self._upright(image)
         if self._stages and (not found or main_face(found, image.shape).score < SURE):
             found = self._turned(image, found)
-        return found or self._framed(image) or self._haar_faces(image)
+        return found or self._enlarged(image) or self._framed(image) or self._haar_faces(image)
 
     def _upright(self, image: np.ndarray) -> list[Face]:
         """`slim` at growing resolution, then each small face from near."""
@@ -100,6 +102,17 @@ class Auto:
             return max((face.score for face in self._stages[1](turned)), default=0.0)
 
         return max(TURNS, key=best_score)
+
+    def _enlarged(self, image: np.ndarray) -> list[Face]:
+        """`slim` on a small photo enlarged: `slim` itself only shrinks."""
+        scale = ENLARGED / max(image.shape[:2])
+        if not self._stages or scale <= 1:
+            return []
+        width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+        large = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+        back = np.array([[1 / scale, 0, 0], [0, 1 / scale, 0]])
+        faces = [face for face in self._stages[1](large) if face.score >= ENLARGED_SCORE]
+        return [replace(_mapped(face, back), detector="slim+enlarge") for face in faces]
 
     def _framed(self, image: np.ndarray) -> list[Face]:
         """`slim` on the photo with a border around it, for a face larger than the photo."""

@@ -177,7 +177,7 @@ def test_faces_that_are_only_imagined_are_left_out(name, most, nobody):
 
 def test_later_looks_are_held_to_their_scores(monkeypatch):
     """A detector that sees a face of one score wherever the photo was turned, or framed."""
-    image = np.zeros((200, 160, 3), np.uint8)
+    image = np.zeros((200, 160, 3), np.uint8)  # enlarged to 320x256, framed to 320x280
 
     def auto_that_sees(score: float, shape_seen) -> list[Face]:
         auto = load_detector("auto")
@@ -194,11 +194,15 @@ def test_later_looks_are_held_to_their_scores(monkeypatch):
     def turned(shape) -> bool:
         return shape[1] > shape[0]
 
+    def enlarged(shape) -> bool:
+        return shape[:2] == (320, 256)
+
     def framed(shape) -> bool:
-        return shape[0] >= 160 * 2
+        return shape[0] >= 160 * 2 and not enlarged(shape)
 
     for seen, least, name in (
         (turned, auto_module.TURNED_SCORE, "slim+turn"),
+        (enlarged, auto_module.ENLARGED_SCORE, "slim+enlarge"),
         (framed, auto_module.FRAMED_SCORE, "slim+frame"),
     ):
         assert auto_that_sees(least - 0.01, seen) == []
