@@ -35,13 +35,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data_load import load_sources, named_paths
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from find_data import DataError
 from glasses.crops import KINDS, Crop
 from glasses.files import whole_file
 from models import Classifier, GlassesCNN, load_classifier, read_network, save_network
+from sources import load_sources, named_paths
 
 if TYPE_CHECKING:
     import onnx

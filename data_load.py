@@ -32,14 +32,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from find_data import KNOWN, DataError, find_dataset, pictures_below, subfolders
+from find_data import DataError, find_dataset, pictures_below, subfolders
 from glasses.files import whole_file
 from glasses.photos import PhotoError, read_image
 from tables import find_file, read_columns, read_table
 
 CORRECTIONS = Path(__file__).with_name("weights") / "label_corrections.csv"  # of the public data sets
-VALIDATION_SHARE = 0.2
-SPLIT_SEED = 0  # of the data, not of the training: every model is validated on the same faces
 
 
 class Label(IntEnum):
@@ -290,6 +288,12 @@ class CelebA(FaceDataset):
             return []
         return read_columns(find_file(self.root, self.source, names), self.source, columns)
 
+    def warn_without_identities(self) -> None:
+        """To be called where faces train: a person's faces may then train and validate."""
+        if not any(self.identities):
+            why = "only the official parts keep all faces of a person on one side"
+            warnings.warn(f"celeba: no identity_CelebA.txt in {self.root}: {why}", stacklevel=3)
+
 
 class LFW(FaceDataset):
     """Labeled Faces in the Wild, deep-funneled: `lfw-deepfunneled/<person>/<person>_0001.jpg`.
@@ -498,77 +502,6 @@ def describe_faces(dataset: FaceDataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "kind", "identity", "width", "height", "brightness", "contrast"])
 
 
-# ------------------------------------------------------------------------------------------ opening by name
-
-
-def named_paths(values: Sequence[str]) -> dict[str, str]:
-    """["meglass=PATH", "celeba"] -> {"meglass": "PATH", "celeba": ""}. DataError for an unknown source or one twice."""
-    pairs = dict(value.partition("=")[::2] for value in values)
-    if len(pairs) < len(values):
-        raise DataError(f"a source is named twice: {' '.join(values)}; name it once")
-    for name in pairs:
-        _source_class(name)
-    return pairs
-
-
-def open_source(name: str, path: str | os.PathLike = "", strict: bool = True, **options) -> FaceDataset:
-    """The data set `name` of `SOURCES` in the folder `path`, or, without one, where `find_dataset` finds it.
-
-    strict: as of `FaceDataset`. options: further arguments of its class, as `split` of `CelebA`. Raises DataError.
-    """
-    source = _source_class(name)
-    if name in KNOWN:
-        root = find_dataset(name, path or None)
-    elif path:
-        root = Path(path)
-    else:
-        raise DataError(f"{name}: can be anywhere; name its folder, as {name}=PATH")
-    return source(root, strict=strict, **options)
-
-
-def load_sources(
-    train: dict[str, str],
-    validate: dict[str, str],
-    corrections: dict[str, dict[str, int]] | None = None,
-    strict: bool = True,
-) -> tuple[dict[str, FaceDataset], dict[str, FaceDataset]]:
-    """Open and split the sources: name -> path for those that train, and for those that only validate.
-
-    Each is opened by `open_source`. corrections: as `read_corrections` reads them. Returns the training parts and the
-    validation parts. Raises DataError, also for a source that is in both.
-    """
-    if both := train.keys() & validate.keys():
-        raise DataError(f"{both.pop()} is to train and only to validate: name it once")
-    training: dict[str, FaceDataset] = {}
-    validation: dict[str, FaceDataset] = {}
-    for name, path in train.items():
-        if name == CelebA.source:
-            training[name] = open_source(name, path, strict, split="train")
-            validation[name] = open_source(name, path, strict, split="validation")
-            _warn_without_identities(training[name])
-        else:
-            whole = open_source(name, path, strict)
-            training[name], validation[name] = split(whole, (1 - VALIDATION_SHARE, VALIDATION_SHARE), SPLIT_SEED)
-    for name, path in validate.items():
-        validation[name] = open_source(name, path, strict)
-    for part in (training, validation):
-        for name in part:
-            part[name] = part[name].relabel((corrections or {}).get(name, {}))
-    return training, validation
-
-
-def _source_class(name: str) -> type[FaceDataset]:
-    if name not in SOURCES:
-        raise DataError(f"unknown source {name!r}: choose from {', '.join(SOURCES)}")
-    return SOURCES[name]
-
-
-def _warn_without_identities(dataset: CelebA) -> None:
-    if not any(dataset.identities):
-        why = "only the official parts keep all faces of a person on one side"
-        warnings.warn(f"celeba: no identity_CelebA.txt in {dataset.root}: {why}", stacklevel=3)
-
-
 # --------------------------------------------------------------------------------------- the command line
 
 # CelebA aligned its faces by a similarity of the five landmarks: the eyes lie here, within a few pixels.
@@ -587,8 +520,8 @@ def write_celeba_eyeglasses(
     """
     if size < 16:
         raise DataError(f"--size must be at least 16 pixels, not {size}")
-    dataset = open_source("celeba", data, strict, split=part, balanced=seed)
-    _warn_without_identities(dataset)
+    dataset = CelebA(find_dataset("celeba", data), strict=strict, split=part, balanced=seed)
+    dataset.warn_without_identities()
     columns = ("lefteye_x", "lefteye_y", "righteye_x", "righteye_y")
     landmarks = dataset.read_list("list_landmarks_align_celeba", *columns, optional=True)
     eyes = {name: xy for name, *xy in landmarks if all(xy)}

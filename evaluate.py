@@ -23,7 +23,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from corruptions import LADDERS
-from data_load import FaceDataset, Label, load_sources, named_paths, read_corrections
+from data_load import FaceDataset, Label, read_corrections
 from detector_architectures import DETECTORS, load_detector
 from figures import show_images
 from find_data import DataError
@@ -32,6 +32,7 @@ from glasses.files import whole_file
 from glasses.photos import PhotoError, read_image
 from glasses.pipeline import GlassesPipeline, find_faces
 from models import open_classifier
+from sources import load_sources, named_paths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -47,7 +47,7 @@ from tqdm.auto import tqdm
 
 from augment import eval_transform, train_transform
 from compress import export_onnx
-from data_load import SOURCES, FaceDataset, Label, load_sources, named_paths, read_corrections
+from data_load import SOURCES, FaceDataset, Label, read_corrections
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from figures import plot_curves
@@ -68,6 +68,7 @@ from models import (
     read_network,
     save_weights,
 )
+from sources import load_sources, named_paths
 
 SMOOTHING = 0.01  # of the labels, see `glasses_loss`
 

@@ -19,13 +19,14 @@ import pandas as pd
 from benchmarks.networks import RECIPES, Recipe, folder_of, shape_of
 from benchmarks.report import RESULTS, header, write_table
 from compress import calibration_crops, prune_channels, quantize_onnx
-from data_load import Label, load_sources, named_paths, read_corrections
+from data_load import Label, read_corrections
 from detector_architectures import load_detector
 from evaluate import wilson_interval
 from face_cache import CachedFaces
 from figures import plot_pareto
 from glasses.classifiers import WEIGHTS, OnnxClassifier
 from models import load_classifier, load_weights, read_network
+from sources import load_sources, named_paths
 from train import Trainer
 
 

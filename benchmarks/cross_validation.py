@@ -20,10 +20,11 @@ from sklearn.metrics import f1_score
 
 from benchmarks.networks import folder_of
 from benchmarks.report import RESULTS, header, write_table
-from data_load import FaceDataset, Label, k_folds, named_paths, open_source, read_corrections
+from data_load import FaceDataset, Label, k_folds, read_corrections
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from find_data import DataError
+from sources import named_paths, open_source
 from train import Trainer, predict_logits
 
 TEACHER = "ResNet-18"

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from data_load import load_sources, named_paths, read_corrections
+from data_load import read_corrections
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from glasses.crops import CROP, Crop
 from glasses.files import whole_file
 from models import fold_batch_norm
+from sources import load_sources, named_paths
 from timing import measure
 from train import Trainer
 

@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 
 from corruptions import darken, hat, jpeg, mask, noise, turn, window
-from data_load import Label, load_sources, named_paths
+from data_load import Label
 from detector_architectures import load_detector
 from evaluate import wilson_interval
 from glasses.files import whole_file
 from glasses.pipeline import Answer, GlassesPipeline, find_faces
 from models import open_classifier
+from sources import load_sources, named_paths
 
 CHANGES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "none": lambda i, p: i,

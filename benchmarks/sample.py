@@ -20,12 +20,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from data_load import Label, open_source, split
+from data_load import Label, split
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from glasses.photos import read_image
 from glasses.pipeline import GlassesPipeline
 from models import open_classifier
+from sources import open_source
 from synthetic import make_sample
 from synthetic.face_generator import FaceGenerator
 from train import Trainer, predict_logits

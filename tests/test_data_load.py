@@ -25,13 +25,11 @@ from data_load import (
     LabelsCSV,
     MeGlass,
     known_corrections,
-    load_sources,
-    named_paths,
-    open_source,
     read_corrections,
     split,
 )
 from find_data import DataError
+from sources import load_sources, named_paths, open_source
 
 
 def write_celeba(root: Path, layout: str = "flat", identities: bool = True, no: str = "-1") -> Path:

@@ -3,9 +3,10 @@
 import pytest
 
 from conftest import ROOT
-from data_load import load_sources, read_corrections
+from data_load import read_corrections
 from evaluate import answer_dataset, summarize
 from glasses.pipeline import GlassesPipeline
+from sources import load_sources
 
 pytestmark = pytest.mark.real_data
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 import compress
 import train
 from conftest import ROOT, cartoon, write_meglass
-from data_load import Label, MeGlass, load_sources, read_corrections
+from data_load import Label, MeGlass, read_corrections
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from find_data import DataError
@@ -39,6 +39,7 @@ from models import (
     pick_device,
     save_weights,
 )
+from sources import load_sources
 from train import BalancedBatches, Learner, Settings, Trainer, calibrate, fit_temperature, fit_threshold
 
 SHIPPED = ROOT / "weights" / "glasses.safetensors"
