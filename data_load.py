@@ -86,7 +86,7 @@ class FaceDataset(Dataset):
                 problems.append(("listed twice", str(file)))
             elif label not in Label.__members__.values():
                 problems.append((f"unknown label {label!r}", str(file)))
-            elif not file.is_file():
+            elif not os.path.isfile(file):  # False, not an error, for a name that is too long
                 problems.append(("missing file", str(file)))
             else:
                 faces.append((file, int(label), identity))
@@ -259,16 +259,14 @@ class CelebA(FaceDataset):
     def _rows(self):
         faces = self.read_list("list_attr_celeba", "Eyeglasses")
         if self.split != "all":
-            partition = dict(self.read_list("list_eval_partition", "partition"))
-            if missing := next((name for name, _ in faces if name not in partition), None):
-                raise DataError(f"{self.source}: list_eval_partition has no line for {missing}; fetch the file again")
+            partition = self._whole_list("list_eval_partition", "partition", [name for name, _ in faces])
             faces = [face for face in faces if partition[face[0]] == self.PARTITIONS[self.split]]
         if self.balanced is not None:
             worn = [face for face in faces if face[1] == "1"]
             bare = [face for face in faces if face[1] != "1"]
             bare.sort(key=lambda face: _stable_hash(self.balanced, face[0]))
             faces = sorted(worn + bare[: len(worn)])
-        identities = dict(self.read_list("identity_CelebA", "identity", optional=True))
+        identities = self._whole_list("identity_CelebA", "identity", [name for name, _ in faces], optional=True)
         kinds = {}
         if (self.root / "eyewear_kind.csv").is_file():
             table = read_table(self.root / "eyewear_kind.csv", self.source, ("image_id", "kind"))
@@ -287,6 +285,16 @@ class CelebA(FaceDataset):
         if optional and not any((self.root / name).is_file() for name in names):
             return []
         return read_columns(find_file(self.root, self.source, names), self.source, columns)
+
+    def _whole_list(self, name: str, column: str, faces: Sequence[str], optional: bool = False) -> dict[str, str]:
+        """The value of each face in a list; {} where an optional one is not there. DataError where a face has none."""
+        values = dict(self.read_list(name, column, optional=optional))
+        known = self.PARTITIONS.values() if column == "partition" else None
+        if values and (bad := next((face for face in faces if not values.get(face)), None)):
+            raise DataError(f"{self.source}: {name} has no line for {bad}; fetch the file again")
+        if known and (bad := next((face for face in faces if values[face] not in known), None)):
+            raise DataError(f"{self.source}: {name} says {values[bad]!r} of {bad}, not 0, 1 or 2; fetch the file again")
+        return values
 
     def warn_without_identities(self) -> None:
         """To be called where faces train: a person's faces may then train and validate."""
@@ -518,8 +526,8 @@ def write_celeba_eyeglasses(
     warning tells, every face is its own. Eye positions come from list_landmarks_align_celeba where it lies beside the
     others. Returns the number of faces.
     """
-    if size < 16:
-        raise DataError(f"--size must be at least 16 pixels, not {size}")
+    if not 16 <= size <= 4096:
+        raise DataError(f"--size must be between 16 and 4096 pixels, not {size}")
     dataset = CelebA(find_dataset("celeba", data), strict=strict, split=part, balanced=seed)
     dataset.warn_without_identities()
     columns = ("lefteye_x", "lefteye_y", "righteye_x", "righteye_y")
@@ -529,7 +537,10 @@ def write_celeba_eyeglasses(
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for i, file in enumerate(tqdm(dataset.files, desc="aligning", disable=None)):
-        matrix = _eyes_matrix(np.array(eyes.get(file.name, CELEBA_EYES), dtype=float), size)
+        try:
+            matrix = _eyes_matrix(np.array(eyes.get(file.name, CELEBA_EYES), dtype=float), size)
+        except (ValueError, ZeroDivisionError) as error:  # words, or both eyes at one place
+            raise DataError(f"celeba: list_landmarks_align_celeba: no eyes of {file.name}; fetch it again") from error
         face = cv2.warpAffine(dataset.read(i), matrix, (size, size), flags=cv2.INTER_LINEAR)
         name = f"celeba@identity_{dataset.identities[i] or file.stem}@{file.stem}.jpg"
         Image.fromarray(face).save(folder / name, quality=95)
@@ -543,6 +554,8 @@ def _eyes_matrix(eyes: np.ndarray, size: int) -> np.ndarray:
     """The (2, 3) similarity that brings the eyes, x, y, x, y in pixels, to where MeGlass has them."""
     target = np.float64([[0.35 * size, 0.52 * size], [0.65 * size, 0.52 * size]])
     (x0, y0), (x1, y1) = eyes.reshape(2, 2)
+    if not np.isfinite(eyes).all():
+        raise ValueError("not numbers")
     turn = complex(*(target[1] - target[0])) / complex(x1 - x0, y1 - y0)  # rotation and scale in one number
     a, b = turn.real, turn.imag
     shift = target[0] - np.array([[a, -b], [b, a]]) @ (x0, y0)

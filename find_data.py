@@ -209,6 +209,8 @@ def unpack(archive: Path, folder: Path, needed: Sequence[str]) -> Path:
         partial.rename(folder)
     except OSError as error:
         raise DataError(f"{archive}: cannot unpack: {error.strerror or error}") from error
+    except (RuntimeError, NotImplementedError) as error:  # a password, a compression that Python does not know
+        raise DataError(f"{archive}: cannot unpack: {error}; unpack it by hand as {folder}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         archive.unlink(missing_ok=True)
         raise DataError(f"{archive}: damaged archive, deleted; run again to fetch it anew") from error

@@ -16,6 +16,9 @@ import numpy as np
 from .crops import KINDS, Crop
 
 WEIGHTS = Path(__file__).with_name("weights")
+# From 1.29 on ONNX Runtime tells its maker of each process that loads it, and notes a number for the device below the
+# home folder, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 OLDEST_RUNTIME = "1.19"  # of onnxruntime, that reads our files and was tried
 
 
@@ -47,6 +50,8 @@ def _open_session(path: str | os.PathLike, threads: int):
     try:
         import onnxruntime
     except ImportError as error:
+        if error.name != "onnxruntime":  # it is there, but something in it fails
+            raise ImportError(f"onnxruntime cannot be imported: {' '.join(str(error).split())}") from error
         raise ImportError(f"onnxruntime is not installed: pip install 'onnxruntime>={OLDEST_RUNTIME}'") from error
 
     def open_session(disable_qdq: str):

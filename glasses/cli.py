@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of `slim`: the threads are ours
 from detector_architectures import DETECTORS
 
 from . import __version__
-from .output import FORMATS, OutputError
+from .output import FORMATS, OutputError, one_line
 
 
 class Stopped(BaseException):
@@ -63,6 +63,8 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     """Exits with 2 and one line where an option is wrong; makes the folders of --draw and --sort."""
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         parser.error(f"--threshold must be between 0 and 1, not {options.threshold}")
+    if options.output == "":
+        parser.error("--output needs the name of a file")
     if options.output and not os.path.isdir(os.path.dirname(options.output) or "."):
         parser.error(f"--output: there is no folder {os.path.dirname(options.output)}")
     if options.output and os.path.isdir(options.output):
@@ -108,7 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(command: Callable[[], int] = main, prog: str = "glasses") -> None:
     """Run a command as the whole process: signals end it in order, and each end has its exit status."""
 
+    if sys.stderr is None:  # closed by the caller: nobody wants to read it
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
     def stop(number: int, frame: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # once is enough
         raise Stopped(number)
 
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
@@ -117,7 +124,7 @@ def run(command: Callable[[], int] = main, prog: str = "glasses") -> None:
     try:
         sys.exit(command())
     except OutputError as error:
-        print(f"{prog}: --output: {error}", file=sys.stderr)
+        print(f"{prog}: --output: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)

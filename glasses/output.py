@@ -57,15 +57,20 @@ def as_jsonl(answer: "Answer") -> str:
 
 def as_csv(answer: "Answer") -> str:
     """A row a face, the main face first; one row with empty cells where there is none."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     end = [answer.error or "", answer.warning or ""]
     if not answer.faces:
-        writer.writerow([answer.path, *[""] * 11, *end])
+        return _csv_row([answer.path, *[""] * 11, *end])
+    rows = ""
     for number, face in enumerate(answer.faces):
         row = [answer.path, int(answer.glasses), f"{answer.probability:.4f}", answer.kind, answer.detector]
-        writer.writerow([*row, number, *face.box, f"{face.probability:.4f}", face.kind, *end])
-    return buffer.getvalue()
+        rows += _csv_row([*row, number, *face.box, f"{face.probability:.4f}", face.kind, *end])
+    return rows
+
+
+def _csv_row(cells: Sequence[object]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # quotes a cell that holds either of the two
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 FORMATS = {"text": as_text, "jsonl": as_jsonl, "csv": as_csv}
@@ -76,6 +81,18 @@ def _write_all(file: io.RawIOBase, content: bytes) -> None:
     """Write all of it to an unbuffered file, which may take less at a time."""
     while content:
         content = content[file.write(content) :]
+
+
+def _lock(file: io.RawIOBase, part: Path) -> None:
+    """Keep other runs out until `file` is closed. Raises OutputError where another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(f"{part} is being written by another run: wait for it, or give another --output") from error
 
 
 class OutputError(Exception):
@@ -89,6 +106,8 @@ class StreamOutput:
 
     def __init__(self, path: str | None, form: str):
         if path is None:
+            if sys.stdout is None:
+                raise OutputError("stdout is closed: give --output FILE")
             if hasattr(sys.stdout, "reconfigure"):  # not where something else stands in for it
                 sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
             self.file = sys.stdout
@@ -132,37 +151,51 @@ class FileOutput:
     """
 
     def __init__(self, path: str, form: str, settings: dict, photos: Sequence[str], resume: bool = False):
-        self.path, self.form, self.counts, self.done = Path(path), form, Counter(), 0
-        self.part, self.log = Path(f"{path}.part"), Path(f"{path}.part.log")
-        if self.log.is_file() and not resume:
-            raise OutputError(
-                f"{self.part} holds the answers of a run that goes on or was interrupted: "
-                f"--resume completes them; delete it and {self.log.name} to begin anew"
-            )
-        if self.log.is_file():
-            start, kept = self._recall(settings, photos)
-        else:
-            header = HEADERS[form].encode()
-            self.part.write_bytes(header)
-            self.log.write_text(json.dumps([settings, len(header)]) + "\n")
-            start, kept = len(header), self.log.stat().st_size
-        self.answers, self.notes = open(self.part, "r+b", buffering=0), open(self.log, "r+b", buffering=0)  # noqa: SIM115
-        for file, size in ((self.answers, start), (self.notes, kept)):
-            file.truncate(size)
-            file.seek(size)
-        self.bytes = start
+        self.path, self.form, self.counts, self.done = Path(os.path.realpath(path)), form, Counter(), 0
+        self.part, self.log = Path(f"{self.path}.part"), Path(f"{self.path}.part.log")
+        self.notes = open(self.log, "a+b", buffering=0)  # noqa: SIM115
+        try:
+            _lock(self.notes, self.part)
+            self.notes.seek(0)
+            lines = self.notes.read().splitlines(keepends=True)
+            held = bool(lines) and self.part.is_file()
+            if held and not resume:
+                raise OutputError(
+                    f"{self.part} holds the answers of a run that was interrupted: "
+                    f"--resume completes them; delete it and {self.log.name} to begin anew"
+                )
+            self.bytes, kept = self._recall(lines, settings, photos) if held else self._begin(settings)
+            self.notes.truncate(kept)  # opened for appending: what follows is written at its end
+            self.answers = open(self.part, "r+b", buffering=0)  # noqa: SIM115
+            self.answers.truncate(self.bytes)
+            self.answers.seek(self.bytes)
+        except BaseException:
+            self.notes.close()
+            if not self.part.is_file():
+                self.log.unlink(missing_ok=True)
+            raise
 
-    def _recall(self, settings: dict, photos: Sequence[str]) -> tuple[int, int]:
-        """Read the log: how many bytes of the answers and of the log are good; fills `done` and `counts`."""
-        lines = self.log.read_bytes().splitlines(keepends=True)
+    def _begin(self, settings: dict) -> tuple[int, int]:
+        """A new file of answers with its header, and a log with the settings: how many bytes they hold."""
+        header = HEADERS[self.form].encode()
+        self.part.write_bytes(header)
+        first = (json.dumps([settings, len(header)]) + "\n").encode()
+        self.notes.truncate(0)
+        _write_all(self.notes, first)
+        return len(header), len(first)
+
+    def _recall(self, lines: list[bytes], settings: dict, photos: Sequence[str]) -> tuple[int, int]:
+        """How many bytes of the answers and of the log are good, by the log's `lines`; fills `done` and `counts`."""
+        size, read = self.part.stat().st_size, len(lines[0])
         try:
             before, good = json.loads(lines[0])
-        except (IndexError, ValueError) as error:
+            if not isinstance(before, dict) or not 0 <= good <= size:
+                raise ValueError("not such a line")
+        except (TypeError, ValueError) as error:
             raise OutputError(f"{self.log} is damaged: delete it and {self.part.name} to begin anew") from error
         if other := [key for key in settings if before.get(key) != settings[key]]:
             was = ", ".join(f"{key} was {before.get(key)!r} and is {settings[key]!r}" for key in other)
             raise OutputError(f"--resume: {self.part} was made with other options ({was}): give the same ones")
-        size, read = self.part.stat().st_size if self.part.is_file() else 0, len(lines[0])
         for line in lines[1:]:
             try:
                 photo, result, end = json.loads(line)
@@ -194,17 +227,20 @@ class FileOutput:
     def close(self) -> None:
         """All photos are answered: the file takes its name."""
         self.answers.close()
-        self.notes.close()
         try:
             os.replace(self.part, self.path)
+            self.log.unlink()
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
-        self.log.unlink()
+        finally:
+            self.notes.close()
 
     def keep(self) -> str | None:
         """Stop early: what is answered stays, and a line says where; where nothing is, nothing stays."""
         self.answers.close()
         self.notes.close()
+        if not self.part.is_file():  # it has its name already
+            return None
         if self.done:
             return f"{self.done} answers are kept in {self.part}: --resume goes on from there"
         self.part.unlink()
@@ -212,12 +248,19 @@ class FileOutput:
         return None
 
 
+def _is_stream(path: str) -> bool:
+    """Whether `path` is a device, a pipe, or a name for one, as /dev/stdout, and not to be replaced."""
+    if Path(os.path.abspath(path)).is_relative_to("/dev"):
+        return True
+    return os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)
+
+
 def open_output(
     path: str | None, form: str, settings: dict, photos: Sequence[str], resume: bool = False
 ) -> StreamOutput | FileOutput:
     """Where the answers for `photos` go, in a format of FORMATS: stdout where `path` is None. Raises OutputError."""
     try:
-        if path is None or (os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)):  # /dev/stdout, a pipe
+        if path is None or _is_stream(path):
             return StreamOutput(path, form)
         return FileOutput(path, form, settings, photos, resume)
     except OSError as error:

@@ -6,23 +6,36 @@ image, scale = read_image("photo.jpg")               # scale: pixels of the phot
 
 import io
 import os
+import re
 import stat
 import warnings
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .avif .heic .heif .jp2 .ppm .pgm".split()
 )
 JPEG_FORMATS = ("JPEG", "MPO")  # MPO: what many phones write as .jpg
+START_OF_SCAN, RESTART_INTERVAL = b"\xff\xda", b"\xff\xdd\0\4"  # markers in a JPEG
+ORIENTATIONS = {  # the EXIF tag -> what makes such a picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 MAX_SIDE = 1280  # pixels: a larger JPEG is decoded at 1/2, 1/4 or 1/8, never to less than this
 MAX_JPEG_PIXELS = 500_000_000  # a larger JPEG is refused; other formats at Pillow's limit, 178 million
 MOST_LOST = 0.1  # share of the pixels that a JPEG may lack at its end and still be answered
+LOADING = Lock()  # of a PIL image that is not decoded yet: one thread at a time
 PHOTO_TYPES = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)  # and open files
 
 # Pillow's remarks on odd EXIF data and large pictures are not the user's concern. Set once: to set and reset
@@ -63,7 +76,9 @@ def read_photo(source, max_side: int | None = MAX_SIDE) -> Photo:
         return Photo(source)
     try:
         if isinstance(source, Image.Image):
-            return Photo(_upright(source.copy()))
+            with LOADING:
+                picture = source.copy()
+            return Photo(_upright(picture))
         return _decode(_check_file(source), max_side)
     except PhotoError:
         raise
@@ -80,7 +95,7 @@ def read_photo(source, max_side: int | None = MAX_SIDE) -> Photo:
 
 def is_photo(source) -> bool:
     """Whether this is one photo, or what should be one, and not a list of them."""
-    return isinstance(source, PHOTO_TYPES) or hasattr(source, "read")
+    return isinstance(source, PHOTO_TYPES) or hasattr(source, "read") or hasattr(source, "__array__")
 
 
 def check_photo(source):
@@ -89,7 +104,7 @@ def check_photo(source):
         return as_image(source)
     if isinstance(source, io.TextIOBase):
         raise TypeError('not a photo: a file open for text; open it with mode "rb"')
-    if not is_photo(source):
+    if not isinstance(source, PHOTO_TYPES) and not hasattr(source, "read"):
         raise TypeError(f"not a photo: {type(source).__name__}; give a path, an array, a PIL image, bytes or a file")
     return source
 
@@ -100,6 +115,7 @@ def as_image(array: np.ndarray) -> np.ndarray:
     uint8; uint16 from 0 to 65535; bool; floats from 0 to 1, or, where a value is above 1, from 0 to 255.
     Raises TypeError with one line for any other array.
     """
+    array = np.asarray(array)
     shape, channels = array.shape, array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4):
         raise TypeError(f"not a photo: an array of shape {shape}; give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
@@ -117,7 +133,7 @@ def _to_bytes(array: np.ndarray) -> np.ndarray:
     """Pixels of any type that `as_image` takes -> uint8."""
     if array.dtype == np.uint8:
         return array
-    if array.dtype == np.uint16:
+    if np.issubdtype(array.dtype, np.uint16):  # of either byte order
         return (array // 257).astype(np.uint8)
     if array.dtype == bool:
         return array.astype(np.uint8) * 255
@@ -169,7 +185,7 @@ def _open(file: str | os.PathLike | io.BytesIO) -> Image.Image:
         head = _head(file)
         if not head:
             raise PhotoError("the file is empty") from error
-        if head[4:8] == b"ftyp" and any(brand in head[8:] for brand in HEIC_BRANDS):
+        if head[4:8] == b"ftyp" and head[8:12] != b"avif" and any(brand in head[8:] for brand in HEIC_BRANDS):
             return _open_heic(file)
         raise PhotoError("not a picture in a format Pillow reads") from error
 
@@ -208,12 +224,11 @@ def _read_cut_jpeg(content: bytes, max_side: int | None) -> tuple[Image.Image, s
     It is decoded twice, once with nothing and once with noise in place of what is missing: pixels that differ are not
     in the file. Raises OSError where they are more than MOST_LOST, or where only a coarse version is in the file.
     """
-    start_of_scan = content.rfind(b"\xff\xda")
+    start_of_scan = content.rfind(START_OF_SCAN)
     components = content[start_of_scan + 4]
     last_bits = content[start_of_scan + 7 + 2 * components] & 15  # 0: this scan brings the lowest bits
-    noise = bytes(range(1, 255)) * (16 + len(content) // 64)  # four times as much as there is: it must last
     decoded = []
-    for end in (b"", noise):
+    for end in (b"", _noise_after(content)):
         picture = JpegImagePlugin.JpegImageFile(io.BytesIO(content + end + b"\xff\xd9"))
         _shrink_jpeg(picture, max_side)
         picture.load()
@@ -225,17 +240,36 @@ def _read_cut_jpeg(content: bytes, max_side: int | None) -> tuple[Image.Image, s
     return decoded[0], f"the file is cut off, {100 * lost:.1f} % of the picture is missing"
 
 
+def _noise_after(content: bytes) -> bytes:
+    """Several times as much as there is of a JPEG whose end is missing: it must last to the end of the picture.
+
+    With restart markers where that JPEG has them: a decoder passes over all else until the next one.
+    """
+    noise = bytes(range(1, 255))
+    if RESTART_INTERVAL not in content:
+        return noise * (16 + len(content) // 64)
+    markers = re.findall(rb"\xff([\xd0-\xd7])", content[content.rfind(START_OF_SCAN) :])
+    following, interval = 0xD0, len(content) // max(1, len(markers))
+    if markers:
+        following = 0xD0 + (markers[-1][0] - 0xD0 + 1) % 8
+    between = noise * (1 + 4 * interval // len(noise))
+    numbers = (0xD0 + (following - 0xD0 + i) % 8 for i in range(16 * len(markers) + 64))
+    return b"".join(between + bytes([0xFF, number]) for number in numbers)
+
+
 def _upright(picture: Image.Image) -> np.ndarray:
     """Turned as its EXIF data say -> (H, W, 3) uint8 RGB."""
-    ImageOps.exif_transpose(picture, in_place=True)  # in place: without a copy where nothing is to turn
-    return np.ascontiguousarray(_to_rgb(picture))
+    turn = ORIENTATIONS.get(picture.getexif().get(ExifTags.Base.Orientation))
+    return np.ascontiguousarray(_to_rgb(picture if turn is None else picture.transpose(turn)))
 
 
 def _to_rgb(picture: Image.Image) -> np.ndarray:
     """Any Pillow mode -> (H, W, 3) uint8."""
     if picture.mode.startswith("I") or picture.mode == "F":
-        gray = np.nan_to_num(np.asarray(picture, dtype=np.float32))
-        low, high = gray.min(), gray.max()
+        gray = np.asarray(picture, dtype=np.float32)
+        finite = gray[np.isfinite(gray)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        gray = np.nan_to_num(gray, nan=low, posinf=high, neginf=low)
         if picture.mode != "F" and low >= 0:  # as many bits as its brightest pixel needs: 8, 12 or 16
             low, high = 0.0, next(2.0**bits - 1 for bits in (8, 12, 16, 32) if high < 2.0**bits)
         gray = np.clip((gray - low) * (255.0 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
 
-import cv2
 import numpy as np
 
 from detector_architectures import Face, load_detector, main_face
@@ -75,7 +74,7 @@ class GlassesPipeline:
     assume_face: where no face is found, the centre of the photo is taken for one. any_face: the photo's answer is that
     of the face most likely to wear glasses, not that of the main face.
 
-    Raises what `load_detector` and `open_network` raise.
+    Raises what `load_detector` and `open_network` raise, ValueError for less than one worker or photo a batch.
     """
 
     def __init__(
@@ -92,7 +91,10 @@ class GlassesPipeline:
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.classifier = open_network(model) if classifier is None else classifier
         self.threshold = self.classifier.threshold if threshold is None else threshold
-        self.workers, self.batch = workers or min(8, os.cpu_count() or 1), batch
+        self.workers = min(8, os.cpu_count() or 1) if workers is None else workers
+        self.batch = batch
+        if self.workers < 1 or self.batch < 1:
+            raise ValueError(f"workers and batch must be at least 1, not {self.workers} and {self.batch}")
         self.assume_face, self.any_face = assume_face, any_face
 
     def answer(self, photo) -> Answer:
@@ -133,8 +135,9 @@ class GlassesPipeline:
             faces = find_faces(self.detector, photo.image, self.assume_face)
             detected = perf_counter()
             crops = [align_face(photo.image, face.landmarks, self.classifier.crop) for face in faces]
-        except (cv2.error, RuntimeError, ValueError) as error:  # one photo's trouble must not lose the others
-            answer.error = f"cannot be searched for faces: {' '.join(str(error).split())}"[:200]
+        except Exception as error:  # whatever a detector raises: one photo's trouble must not lose the others
+            reason = " ".join(str(error).split()) or type(error).__name__
+            answer.error = f"cannot be searched for faces: {reason}"[:200]
             return answer, []
         answer.detector = faces[0].detector if faces else None
         boxes = [tuple(round(float(v) * photo.scale) for v in face.box) for face in faces]

@@ -2,6 +2,8 @@
 
 import argparse
 import hashlib
+import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +23,7 @@ from .photos import PhotoError, read_image
 from .pipeline import Answer, GlassesPipeline
 
 STAGES = ("decode", "detect", "align", "classify")
+LARGEST_JPEG = 65_500  # pixels a side
 DRAWN = b"drawn by glasses predict"  # comment in the pictures of --draw, by which a later run knows them
 
 
@@ -40,11 +43,11 @@ def predict(options: argparse.Namespace, prog: str, open_classifier: Callable = 
     open_classifier: called with the name or path of --model. Messages on stderr begin with `prog`.
     """
     start = perf_counter()
-    photos = list(find_photos(options.paths, options.recursive))
-    for name in ("draw", "sort"):
-        if (folder := getattr(options, name)) and holds_photo_of(folder, [path for path, _ in photos]):
-            return _refuse(prog, f"--{name}: {folder} holds photos of the input, give another folder")
     try:
+        photos = list(find_photos(options.paths, options.recursive))
+        names = [path for path, _ in photos]
+        if problem := check_places(options, names):
+            return _refuse(prog, problem)
         pipeline = GlassesPipeline(
             options.detector,
             threshold=options.threshold,
@@ -52,7 +55,6 @@ def predict(options: argparse.Namespace, prog: str, open_classifier: Callable = 
             assume_face=options.assume_face,
             any_face=options.any,
         )
-        names = [path for path, _ in photos]
         output = open_output(options.output, options.format, settings_of(options), names, options.resume)
     except (ImportError, ValueError, OSError, OutputError) as error:
         return _refuse(prog, error)
@@ -72,8 +74,23 @@ def predict(options: argparse.Namespace, prog: str, open_classifier: Callable = 
 
 
 def _refuse(prog: str, reason: object) -> int:
-    print(f"{prog}: {reason}", file=sys.stderr)
+    print(f"{prog}: {one_line(str(reason))}", file=sys.stderr)
     return 2
+
+
+def check_places(options: argparse.Namespace, photos: Sequence[str]) -> str | None:
+    """Why answers, drawings or copies cannot go where the options say: they would overwrite a photo, or each other."""
+    for name in ("draw", "sort"):
+        if (folder := getattr(options, name)) and holds_photo_of(folder, photos):
+            return f"--{name}: {folder} holds photos of the input, give another folder"
+    if options.draw and options.sort:
+        drawn, sorted_ = (Path(os.path.realpath(folder)) for folder in (options.draw, options.sort))
+        if drawn.is_relative_to(sorted_):
+            return f"--draw: {options.draw} lies in the folder of --sort, give another"
+    there = options.output and os.path.exists(options.output)
+    if there and any(os.path.exists(photo) and os.path.samefile(photo, options.output) for photo in photos):
+        return f"--output: {options.output} is a photo of the input, give another file"
+    return None
 
 
 def _answer_all(
@@ -140,24 +157,28 @@ def answers_from(photos: Sequence[tuple[str, str | None]], done: int, pipeline: 
 
 def drawn_names(photos: Iterable[str], folder: Path) -> list[str]:
     """A name in `folder` for the drawing of each photo: its own with .jpg, and a number where that is taken."""
-    taken, names = set(), []
+    used: Counter[str] = Counter()  # the highest number of each name; some disks take "A.jpg" and "a.jpg" for one
+    names = []
     for photo in photos:
-        own, number = f"{Path(photo).stem}.jpg", 1
-        while (name := numbered(own, number)) in taken or not _ours(folder / name):
-            number += 1
-        taken.add(name)
-        names.append(name)
+        own = f"{Path(photo).stem}.jpg"
+        used[own.casefold()] += 1
+        while not _ours(folder / numbered(own, used[own.casefold()])):
+            used[own.casefold()] += 1
+        names.append(numbered(own, used[own.casefold()]))
     return names
 
 
 def _ours(file: Path) -> bool:
     """Whether nothing is lost by writing `file`: it is not there, or an earlier run drew it."""
     try:
+        if not stat.S_ISREG(os.lstat(file).st_mode):
+            return False
+    except OSError:  # it is not there, or cannot be looked at: then writing it will say why
+        return True
+    try:
         with Image.open(file) as picture:
             return picture.info.get("comment") == DRAWN
-    except FileNotFoundError:
-        return True
-    except OSError:
+    except Exception:  # a file of any other kind
         return False
 
 
@@ -168,8 +189,10 @@ def draw(answer: Answer, file: Path) -> None:
     from .drawing import annotate  # reads fonts
 
     image, scale = read_image(answer.path)
+    drawn = annotate(image, answer, scale)
+    drawn.thumbnail((LARGEST_JPEG, LARGEST_JPEG))  # in place; smaller ones stay as they are
     with whole_file(file) as partial:
-        annotate(image, answer, scale).save(partial, format="JPEG", quality=90, comment=DRAWN)
+        drawn.save(partial, format="JPEG", quality=90, comment=DRAWN)
 
 
 def time_table(seconds: Sequence[dict[str, float]], started: float) -> str:

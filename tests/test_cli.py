@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -184,6 +185,7 @@ def test_no_permission_is_one_line(photos):
         (["x.jpg", "--sort", __file__ + "/x"], "cannot make the folder"),
         (["x.jpg", "--output", "/no/such/folder/out.csv"], "there is no folder"),
         (["x.jpg", "--output", "."], "is a folder"),
+        (["x.jpg", "--output", ""], "needs the name of a file"),
         (["x.jpg", "--draw", __file__ + "/x"], "cannot make the folder"),
     ],
 )
@@ -350,6 +352,85 @@ def test_sort_links(capsys, photos, tmp_path, monkeypatch):
     assert link.resolve() == (photos / "b hopper.jpg").resolve()
 
 
+def test_links_lead_to_the_photo_whatever_its_path(capsys, photos, tmp_path, monkeypatch):
+    """ ".." behind a link is not the folder that its name says."""
+    (tmp_path / "far" / "deep").mkdir(parents=True)
+    shutil.copy(photos / "b hopper.jpg", tmp_path / "far" / "q.jpg")
+    (tmp_path / "link").symlink_to("far/deep")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert call(capsys, "link/../q.jpg", "--sort", "sorted", "--link")[0] == 0
+    (link,) = (tmp_path / "sorted/glasses").iterdir()
+    assert link.samefile(tmp_path / "far" / "q.jpg")
+
+
+def test_the_longest_names_are_sorted_and_drawn(capsys, hopper, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a" * 251 + ".jpg", "é" * 125 + "b" * 5, "c" * 255):
+        shutil.copy(hopper, tmp_path / "in" / name)
+    files = sorted((tmp_path / "in").iterdir())
+    for _ in range(2):
+        status, _, err = call(capsys, *files, "--sort", tmp_path / "sorted", "--draw", tmp_path / "drawn")
+        assert (status, err) == (0, "3 of 3 photos with glasses\n")
+    assert len(list((tmp_path / "sorted/glasses").iterdir())) == len(list((tmp_path / "drawn").iterdir())) == 3
+
+
+def test_draw_is_not_held_up_by_what_is_in_its_folder(capsys, photos, tmp_path):
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    os.mkfifo(drawn / "a.jpg")
+    huge = bytearray(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (30_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0")
+    (drawn / "b hopper.jpg").write_bytes(huge + zlib.crc32(bytes(huge[12:])).to_bytes(4, "big") + bytes(100))
+    status, _, _ = call(capsys, photos, "--draw", drawn)
+    assert status == 0
+    assert {file.name for file in drawn.iterdir()} == {"a.jpg", "a-2.jpg", "b hopper.jpg", "b hopper-2.jpg"}
+    status, _, err = call(capsys, photos, "--sort", tmp_path / "s", "--draw", tmp_path / "s/glasses")
+    assert (status, "lies in the folder of --sort" in err) == (2, True)
+
+
+@pytest.mark.parametrize("closing", ["<&-", "2>&-", ">/dev/full"])
+def test_closed_or_full_streams_are_no_traceback(photos, closing):
+    command = f"{sys.executable} -m glasses '{photos}' --format jsonl {closing}"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == (2 if "full" in closing else 0)
+    assert "Traceback" not in done.stderr
+    if "full" not in closing:
+        assert [json.loads(line)["glasses"] for line in done.stdout.splitlines()] == [False, True]
+
+
+def test_closed_stdout_is_one_line(photos):
+    command = f"{sys.executable} -m glasses '{photos}' >&-"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "glasses: stdout is closed: give --output FILE\n")
+
+
+def test_folders_that_link_to_each_other_are_read_once(capsys, hopper, tmp_path):
+    for number in range(5):
+        (tmp_path / "all" / str(number)).mkdir(parents=True)
+        shutil.copy(hopper, tmp_path / "all" / str(number) / "h.jpg")
+        for other in range(5):
+            (tmp_path / "all" / str(number) / f"to{other}").symlink_to(f"../{other}")
+    _, out, _ = call(capsys, tmp_path / "all", "--recursive", "--format", "jsonl")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert sum(record["error"] is None for record in found) == 5
+    assert len(found) < 40
+
+
+def test_a_carriage_return_in_a_name_is_one_csv_row(capsys, photos, hopper):
+    shutil.copy(hopper, photos / "a\rb.jpg")
+    _, out, _ = call(capsys, photos / "a\rb.jpg", "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(out, newline=""))
+    assert row["path"] == str(photos / "a\rb.jpg")
+
+
+def test_onnx_runtime_sends_nothing_about_us(tmp_path, hopper):
+    """It would note a number for this device below the home folder, and use it."""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = run(hopper, env=environment | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_any_counts_a_photo_for_any_of_its_faces(capsys, tmp_path, hopper, astronaut):
     image = np.full((600, 900, 3), 128, np.uint8)
     image[40:552, 40:552] = np.asarray(Image.open(astronaut).convert("RGB"))
@@ -478,9 +559,43 @@ def test_resume_survives_a_torn_log_and_a_short_file(capsys, stopped, many, tmp_
     assert call(capsys, *stopped, "--resume")[0] == 1
     call(capsys, *stopped[:-1], tmp_path / "whole.jsonl")
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    log.write_text("no log\n")
-    status, _, err = call(capsys, *stopped, "--resume")
-    assert (status, "is damaged: delete it" in err) == (2, True)
+    for line in ("no log\n", "5\n", "null\n", "[1, 2]\n", "[{}, 300]\n"):
+        log.write_text(line)
+        part.write_text("x")
+        status, _, err = call(capsys, *stopped, "--resume")
+        assert (status, "is damaged: delete it" in err, err.count("\n")) == (2, True, 1), line
+    part.unlink()  # killed after the file took its name, or at the very beginning: nothing is held
+    assert call(capsys, *stopped)[0] == 1
+    log.write_text("")
+    part.write_text("")
+    assert call(capsys, *stopped)[0] == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.jsonl", "whole.jsonl"]
+
+
+def test_two_runs_do_not_write_one_file(capsys, stopped, tmp_path):
+    with open(tmp_path / "a.jsonl.part.log", "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        status, _, err = call(capsys, *stopped, "--resume")
+        assert (status, "is being written by another run" in err) == (2, True)
+    assert call(capsys, *stopped, "--resume")[0] == 1
+
+
+def test_output_never_replaces_a_photo_a_device_or_a_link(capsys, photos, tmp_path, hopper):
+    photo = photos / "b hopper.jpg"
+    (tmp_path / "link.jpg").symlink_to(photo)
+    for target in (photo, tmp_path / "link.jpg"):
+        status, _, err = call(capsys, photos, "--output", target)
+        assert (status, "is a photo of the input" in err) == (2, True)
+    assert photo.read_bytes() == hopper.read_bytes()
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "out.txt").symlink_to("real.txt")
+    assert call(capsys, photos, "--output", tmp_path / "out.txt")[0] == 0
+    assert (tmp_path / "out.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text().startswith("Found glasses")
+    command = f"{sys.executable} -m glasses '{photo}' --output /dev/stdout > {tmp_path}/stdout.txt"
+    subprocess.run(["sh", "-c", command], cwd=ROOT, check=True, capture_output=True)
+    assert (tmp_path / "stdout.txt").read_text().startswith("Found glasses")
+    assert Path("/dev/stdout").is_symlink()
 
 
 def test_resume_with_nothing_to_resume_begins(capsys, photos, tmp_path):

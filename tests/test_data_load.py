@@ -500,6 +500,34 @@ def test_celeba_lists_that_were_cut_are_named(celeba):
         CelebA(celeba, split="train")
 
 
+def test_celeba_lists_that_miss_a_face_or_hold_odd_values_are_named(celeba):
+    partition, identity = celeba / "list_eval_partition.txt", celeba / "identity_CelebA.txt"
+    whole = partition.read_text(), identity.read_text()
+    partition.write_text(whole[0].replace("000007.jpg 0", "000007.jpg 7"))
+    with pytest.raises(DataError, match=r"says '7' of 000007\.jpg"):
+        CelebA(celeba, split="train")
+    partition.write_text(whole[0])
+    identity.write_text("\n".join(line for line in whole[1].splitlines() if "000007" not in line))
+    with pytest.raises(DataError, match=r"identity_CelebA has no line for 000007\.jpg"):
+        CelebA(celeba)
+
+
+@pytest.mark.parametrize("eyes", ["abc 111 108 111", "69 111 69 111", "nan 111 108 111"])
+def test_celeba_slice_names_eyes_that_are_none(celeba, tmp_path, eyes):
+    header = "20\nlefteye_x lefteye_y righteye_x righteye_y\n"
+    rows = "".join(f"{i:06d}.jpg {eyes}\n" for i in range(1, 21))
+    (celeba / "list_landmarks_align_celeba.txt").write_text(header + rows)
+    with pytest.raises(DataError, match=r"no eyes of 0000\d\d\.jpg"):
+        data_load.write_celeba_eyeglasses(celeba, tmp_path / "out")
+
+
+def test_a_name_that_is_too_long_is_a_missing_file(tmp_path):
+    cartoon(0).save(tmp_path / "0.png")
+    (tmp_path / "labels.csv").write_text(f"file,glasses\n0.png,0\n{'x' * 400}.png,1\n")
+    with pytest.raises(DataError, match="missing file"):
+        LabelsCSV(tmp_path)
+
+
 def test_labels_csv_without_rows_or_without_its_first_file(tmp_path):
     (tmp_path / "labels.csv").write_text("file,glasses\n")
     with pytest.raises(DataError, match="no faces in"):

@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -154,6 +155,36 @@ def test_a_jpeg_that_lacks_its_last_bytes_is_read_with_a_warning(hopper, progres
             read_photo(whole[: int(share * len(whole))])
 
 
+def test_restart_markers_do_not_hide_what_is_missing(hopper):
+    """A decoder passes over everything until the next marker, noise included."""
+    whole = jpeg(Image.open(hopper).convert("RGB").resize((800, 936)), quality=90, restart_marker_rows=1)
+    assert read_photo(whole[:-100]).warning.startswith("the file is cut off")
+    for share in (0.2, 0.5, 0.7, 0.85):
+        with pytest.raises(PhotoError, match="truncated"):
+            read_photo(whole[: int(share * len(whole))])
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_odd_exif_data_do_not_make_a_photo_damaged(tmp_path, orientation):
+    """A resolution, tag 0x11A, of four bytes where a fraction belongs."""
+    entries = [(0x0112, 3, 1, orientation.to_bytes(2, "big") + b"\0\0"), (0x011A, 1, 4, b"\1\2\3\4")]
+    ifd = len(entries).to_bytes(2, "big")
+    for tag, kind, count, value in entries:
+        ifd += tag.to_bytes(2, "big") + kind.to_bytes(2, "big") + count.to_bytes(4, "big") + value
+    exif = b"Exif\0\0MM\0\x2a\0\0\0\x08" + ifd + bytes(4)
+    chart().save(tmp_path / "a.jpg", exif=exif, quality=95)
+    image, _ = read_image(tmp_path / "a.jpg")
+    assert image.shape == ((60, 80, 3) if orientation == 1 else (80, 60, 3))
+
+
+def test_threads_may_share_a_picture_that_is_not_loaded(hopper):
+    pixels = np.asarray(Image.open(hopper))
+    for _ in range(4):
+        picture = Image.open(hopper)
+        with ThreadPoolExecutor(8) as pool:
+            assert all((photo.image == pixels).all() for photo in pool.map(read_photo, [picture] * 8))
+
+
 def test_a_smooth_jpeg_cut_in_half_is_an_error_too():
     """Its lower half takes few bytes: what is missing is counted in pixels, not in bytes."""
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
@@ -200,6 +231,7 @@ def test_heic_is_known_by_its_content(tmp_path, name, monkeypatch):
     [
         lambda a: a,
         lambda a: a.astype(np.uint16) * 257,
+        lambda a: (a.astype(np.uint16) * 257).astype(">u2"),
         lambda a: a / 255,
         lambda a: (a / 255).astype(np.float16),
         lambda a: a.astype(np.float32),

@@ -162,6 +162,35 @@ def test_trouble_with_one_photo_does_not_lose_the_others(hopper):
     assert "\n" not in bad.error
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of np.matrix
+@pytest.mark.parametrize("trouble", [IndexError("x"), KeyError("x"), ZeroDivisionError(), AssertionError()])
+def test_whatever_a_detector_raises_is_the_error_of_its_photo(hopper, trouble):
+    slim = load_detector("slim")
+
+    def detector(image):
+        if len(image) == 40:
+            raise trouble
+        return slim(image)
+
+    photos = [hopper, np.zeros((40, 40, 3), np.uint8), np.matrix([[1, 2], [3, 4]]), hopper]
+    first, second, third, fourth = GlassesPipeline(detector)(photos)
+    assert first.glasses is fourth.glasses is True
+    assert second.error.startswith("cannot be searched for faces: ")
+    assert third.error.startswith("not a photo: ")
+
+
+@pytest.mark.parametrize("wrong", [{"batch": 0}, {"workers": 0}])
+def test_less_than_one_at_a_time_is_refused(wrong):
+    with pytest.raises(ValueError, match="at least 1"):
+        GlassesPipeline(**wrong)
+
+
+def test_an_array_of_another_library_is_one_photo(pipeline, hopper):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="not a photo: Tensor"):
+        pipeline(torch.from_numpy(read_image(hopper)[0].copy()))
+
+
 def test_threshold_decides(hopper):
     (answer,) = GlassesPipeline(threshold=1.0)([hopper])
     assert answer.probability < 1
