@@ -46,6 +46,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from augment import eval_transform, train_transform
+from calibrate import calibrate
 from compress import export_onnx
 from data_load import SOURCES, FaceDataset, Label, read_corrections
 from detector_architectures import load_detector
@@ -147,37 +148,6 @@ def validate(model: nn.Module, sources: dict[str, CachedFaces], device: str) -> 
         result[f"{name}_accuracy"] = (glasses == (labels != Label.NONE)).float().mean().item()
     result["loss"] = float(np.mean([result[f"{name}_loss"] for name in sources]))
     return result
-
-
-def calibrate(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[float, float]:
-    """Temperature and threshold from validation logits, a tensor a source, each source weighing the same."""
-    temperature = fit_temperature(logits, labels)
-    return round(temperature, 4), fit_threshold(logits, labels, temperature)
-
-
-def fit_temperature(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> float:
-    """The temperature of the least mean loss over the sources, from the logits (N, 3) and labels (N,) of each.
-
-    Guo et al.: "On Calibration of Modern Neural Networks", ICML 2017.
-    """
-
-    def loss(temperature: float) -> float:
-        return np.mean([glasses_loss(z / temperature, y).item() for z, y in zip(logits, labels, strict=True)])
-
-    return float(min(np.geomspace(0.25, 4, 121), key=loss))
-
-
-def fit_threshold(logits: Sequence[Tensor], labels: Sequence[Tensor], temperature: float = 1.0) -> float:
-    """The threshold of P(glasses) with the highest mean accuracy over the sources, of equal ones the nearest to 0.5."""
-    probabilities = [1 - F.softmax(z / temperature, dim=1)[:, 0] for z in logits]
-    truths = [y != Label.NONE for y in labels]
-
-    def score(threshold: float) -> tuple[float, float]:
-        pairs = zip(probabilities, truths, strict=True)
-        accuracy = np.mean([((p >= threshold) == truth).float().mean().item() for p, truth in pairs])
-        return round(float(accuracy), 6), -abs(threshold - 0.5)
-
-    return float(max((round(t, 2) for t in np.arange(0.2, 0.81, 0.01)), key=score))
 
 
 @dataclass(frozen=True)

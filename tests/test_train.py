@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 import compress
 import train
+from calibrate import calibrate, fit_temperature, fit_threshold
 from conftest import ROOT, cartoon, write_meglass
 from data_load import Label, MeGlass, read_corrections
 from detector_architectures import load_detector
@@ -40,7 +41,7 @@ from models import (
     save_weights,
 )
 from sources import load_sources
-from train import BalancedBatches, Learner, Settings, Trainer, calibrate, fit_temperature, fit_threshold
+from train import BalancedBatches, Learner, Settings, Trainer
 
 SHIPPED = ROOT / "weights" / "glasses.safetensors"
 
