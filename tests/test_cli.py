@@ -13,7 +13,6 @@ import sys
 import termios
 import time
 import zlib
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -471,6 +470,13 @@ cli.run()
 """
 
 
+def _obey_signals() -> None:
+    """As in a terminal: whoever starts the tests may have them ignored, as `nohup` and shells in the background do."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("form", "number", "status"),
     [
@@ -484,9 +490,8 @@ def test_an_interrupted_run_is_completed_byte_for_byte(capsys, many, tmp_path, f
     whole, target = tmp_path / "whole", tmp_path / "answers"
     whole_status, _, whole_err = call(capsys, many, "--format", form, "--output", whole)
     arguments = [str(many), "--format", form, "--output", str(target)]
-    obey = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-c", SLOWLY, *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=obey)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=_obey_signals)
     log = tmp_path / "answers.part.log"
     while process.poll() is None and (not log.is_file() or len(log.read_bytes().splitlines()) < 40):
         time.sleep(0.01)
