@@ -1,7 +1,9 @@
 # make run        executes the notebooks in order, draws the report and prints the evaluation; makes its environment first
-# make test       the tests
+# make test       the tests; they name the notebooks whose outputs were made by other code than there is now
 # make solutions  executes the solutions to the exercises       make notebooks  runs all in place, as they are committed
+#                 make notebooks NOTEBOOKS=4_Evaluate.ipynb SOLUTIONS=  runs that one alone
 # make lint  make format                                        make bench      the timings
+# make tables     writes the numbers of benchmarks/results/ into README and model card
 # make newest     the tests with the newest versions of all packages, in an environment of their own
 
 PYTHON ?= python3
@@ -10,7 +12,7 @@ NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb))
 SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
 EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR --KernelManager.transport_encryption=auto
 
-.PHONY: run solutions notebooks test lint format bench newest clean
+.PHONY: run solutions notebooks test lint format bench tables newest clean
 
 run: .venv/run.stamp
 	@for notebook in $(NOTEBOOKS); do echo "executing $$notebook"; $(EXECUTE) --output-dir build $$notebook || exit 1; done
@@ -37,6 +39,10 @@ lint: .venv/dev.stamp
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Every number in README and model card is written between its markers from benchmarks/results/.
+tables: .venv/run.stamp
+	$(BIN)/python -m benchmarks.documents
 
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.latency

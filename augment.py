@@ -137,7 +137,7 @@ def train_transform(crop: Crop = CROP, strength: float = 1.0) -> nn.Module:
                 v2.ColorJitter(brightness=0.4 * s, contrast=0.4 * s, saturation=0.4 * s, hue=0.04 * s),
                 v2.RandomGrayscale(p=0.1 * s),
                 v2.RandomApply([LowResolution()], p=0.25 * s),
-                v2.RandomApply([v2.GaussianBlur(15, sigma=(0.3, 5.0))], p=0.15 * s),
+                v2.RandomApply([v2.GaussianBlur(31, sigma=(0.3, 5.0))], p=0.15 * s),  # 3 sigma to each side
                 v2.RandomApply([Jpeg()], p=0.15 * s),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.RandomApply([v2.GaussianNoise(sigma=0.04 * s)], p=0.15 * s),

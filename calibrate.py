@@ -1,10 +1,11 @@
 """How sure may a network be, and from where on is it glasses?  Temperature and threshold, from logits and labels.
 
 from calibrate import calibrate
-temperature, threshold = calibrate([logits], [labels])   # a tensor a source: (N, 3) and (N,)
+temperature, threshold, low, high = calibrate([logits], [labels])   # a tensor a source: (N, 3) and (N,)
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -13,11 +14,26 @@ from torch.nn import functional as F
 from data_load import Label
 from losses import glasses_loss
 
+THRESHOLDS = np.linspace(0.2, 0.8, 61).round(2)  # both ends belong to them
 
-def calibrate(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[float, float]:
-    """Temperature and threshold from validation logits, a tensor a source, each source weighing the same."""
+
+class Calibration(NamedTuple):
+    """temperature: divides the logits. threshold: the P(glasses) from which on it is glasses, somewhere from `low`
+    to `high`, the ends of the thresholds that these faces cannot tell from the best."""
+
+    temperature: float
+    threshold: float
+    low: float
+    high: float
+
+
+def calibrate(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Calibration:
+    """Temperature and threshold from the logits of faces that were not trained on; each source weighs the same.
+
+    logits, labels: (N, 3) and (N,), a tensor a source.
+    """
     temperature = fit_temperature(logits, labels)
-    return round(temperature, 4), fit_threshold(logits, labels, temperature)
+    return Calibration(round(temperature, 4), *fit_threshold(logits, labels, temperature))
 
 
 def fit_temperature(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> float:
@@ -32,14 +48,24 @@ def fit_temperature(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> float
     return float(min(np.geomspace(0.25, 4, 121), key=loss))
 
 
-def fit_threshold(logits: Sequence[Tensor], labels: Sequence[Tensor], temperature: float = 1.0) -> float:
-    """The threshold of P(glasses) with the highest mean accuracy over the sources, of equal ones the nearest to 0.5."""
-    probabilities = [1 - F.softmax(z / temperature, dim=1)[:, 0] for z in logits]
-    truths = [y != Label.NONE for y in labels]
+def fit_threshold(
+    logits: Sequence[Tensor], labels: Sequence[Tensor], temperature: float = 1.0
+) -> tuple[float, float, float]:
+    """The threshold of P(glasses), and the lowest and the highest that is as good as far as these faces can tell.
 
-    def score(threshold: float) -> tuple[float, float]:
-        pairs = zip(probabilities, truths, strict=True)
-        accuracy = np.mean([((p >= threshold) == truth).float().mean().item() for p, truth in pairs])
-        return round(float(accuracy), 6), -abs(threshold - 0.5)
-
-    return float(max((round(t, 2) for t in np.arange(0.2, 0.81, 0.01)), key=score))
+    As good: of `THRESHOLDS`, all whose accuracy, a mean over the sources, is within one standard error of the best.
+    Of these the nearest to 0.5 is taken, since the best of few faces is best by luck (the "one standard error rule":
+    Breiman et al., Classification and Regression Trees, 1984). The error is that of a mean of binomial rates.
+    """
+    rates, variance = np.zeros(len(THRESHOLDS)), np.zeros(len(THRESHOLDS))
+    for z, y in zip(logits, labels, strict=True):
+        worn = 1 - F.softmax(z.double() / temperature, dim=1)[:, 0].numpy()
+        right = (worn[:, None] >= THRESHOLDS) == (y != Label.NONE).numpy()[:, None]  # (N, 61)
+        rate = right.mean(0)  # (61,)
+        rates += rate / len(logits)
+        variance += rate * (1 - rate) / len(y) / len(logits) ** 2
+    rates = rates.round(12)  # equal means are equal, in whatever order they were added
+    best = rates.argmax()
+    good = np.flatnonzero(rates >= rates[best] - np.sqrt(variance[best]) - 1e-9)
+    chosen = min(good, key=lambda i: (round(abs(THRESHOLDS[i] - 0.5), 2), -rates[i]))
+    return tuple(float(THRESHOLDS[i]) for i in (chosen, good[0], good[-1]))

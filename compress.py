@@ -6,7 +6,8 @@
 
 The file holds everything between a crop and the answer: an input "faces" (N, 64, 96, 3) uint8 RGB, cut as
 `glasses.crops.align_face` cuts, and an output "probabilities" (N, 3) float32, of none, eyeglasses and sunglasses, with
-normalisation and temperature inside. Threshold, kinds and crop are in its metadata, as JSON.
+normalisation and temperature inside. Threshold, kinds and crop are in its metadata, as JSON, and from which run it is
+where the weights say so.
 
 --weights says how they are stored; the arithmetic is in float32 all the same. int8 keeps one scale for each output
 channel, and changes nothing for weights that `models.save_weights` has rounded so already.
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     import onnx
 
 STORED = ("int8", "fp16", "fp32")
+ORIGIN = ("interval", "config")  # of the header of the weights, what the ONNX file is to say too
 
 
 class CropsToProbabilities(nn.Module):
@@ -88,6 +90,7 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, weights: str = 
     model = strip(program.model_proto)
     store_weights(model, weights)
     header = {"threshold": classifier.threshold, "kinds": KINDS, "crop": crop}
+    header |= {key: classifier.header[key] for key in ORIGIN if key in classifier.header}
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in header.items()})
     onnx.checker.check_model(model)
     with whole_file(path) as partial:
@@ -198,8 +201,7 @@ def quantize_onnx(classifier: Classifier, path: str | os.PathLike, crops: np.nda
 
 def calibration_crops(source: str, count: int = 512) -> np.ndarray:
     """(count, 64, 96, 3) uint8 crops of the training part of a source, "name" or "name=PATH" as in train.py."""
-    training, _ = load_sources(named_paths([source]), {})
-    (dataset,) = training.values()
+    (dataset,) = load_sources(named_paths([source]), {}).train.values()
     chosen = np.sort(np.random.default_rng(0).permutation(len(dataset))[:count])
     return CachedFaces(dataset.subset(chosen), load_detector("auto")).cut()
 

@@ -48,12 +48,14 @@ def turn(image: np.ndarray, degrees: float) -> np.ndarray:
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     """Through a JPEG file."""
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    file = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def darken(image: np.ndarray, light: float) -> np.ndarray:
     """With so much of the light, 0 to 1."""
-    return (image * light).astype(np.uint8)
+    return np.rint(image * light).astype(np.uint8)
 
 
 def blur(image: np.ndarray, points: np.ndarray, sigma: float) -> np.ndarray:
@@ -64,7 +66,7 @@ def blur(image: np.ndarray, points: np.ndarray, sigma: float) -> np.ndarray:
 def noise(image: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian noise with a standard deviation of so many grey levels."""
     grain = np.random.default_rng(0).normal(0, sigma, image.shape)
-    return np.clip(image + grain, 0, 255).astype(np.uint8)
+    return np.rint(np.clip(image + grain, 0, 255)).astype(np.uint8)
 
 
 # What is done, in the unit of its levels -> the levels, from nothing to hard, and the function.

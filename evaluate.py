@@ -1,11 +1,14 @@
 """How good is it?  Metrics with intervals; also a command.
 
     python evaluate.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH folder=PATH
-                       [--detector auto] [--model glasses ...] [--assume-face] [--csv FILE] [--errors FILE.png]
+                       [--part report] [--corrections FILE] [--detector auto] [--model glasses ...] [--assume-face]
+                       [--csv FILE] [--errors FILE.png]
 
-Every face goes from its file through the whole pipeline, as in `glasses predict`. The sources and their validation
-parts are those of train.py: what was trained on is not measured. Where the detector finds nobody the answer is wrong,
-whatever the label, and counted as "not found"; --assume-face takes the centre of such a picture for the face.
+Every face goes from its file through the whole pipeline, as in `glasses predict`. The sources and their parts are those
+of train.py: measured is the report part, which nothing was trained on and nothing was chosen on; --part takes another.
+Where the detector finds nobody the answer is wrong, whatever the label, and counted as "not found"; --assume-face takes
+the centre of such a picture for the face. With --corrections the errors are also counted by the labels as they came,
+since labels were corrected where a network disagreed. Of several models each is compared with the first.
 --errors draws the wrong answers for the eye: keep that picture to yourself where the faces may not be shown.
 """
 
@@ -32,7 +35,7 @@ from glasses.files import whole_file
 from glasses.photos import PhotoError, read_image
 from glasses.pipeline import GlassesPipeline, find_faces
 from models import open_classifier
-from sources import load_sources, named_paths
+from sources import Parts, load_sources, named_paths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from models import Classifier
 
 COLUMNS = ["file", "identity", "label", "probability", "answer", "glasses", "detector"]  # of `answer_dataset`
+AS_LABELLED = "errors as labelled"  # in tables, beside the errors by corrected labels
 
 
 def wilson_interval(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
@@ -73,11 +77,23 @@ def answer_dataset(dataset: FaceDataset, pipeline: GlassesPipeline) -> pd.DataFr
     return pd.DataFrame(rows, columns=COLUMNS).astype({"probability": float})
 
 
-def is_right(answers: pd.DataFrame) -> np.ndarray:
-    """(N,) bool, which rows of `answer_dataset` are right: nobody is a wrong answer, whatever the label."""
+def is_right(answers: pd.DataFrame, label: str = "label") -> np.ndarray:
+    """(N,) bool, which rows of `answer_dataset` are right: nobody is a wrong answer, whatever the column `label`."""
     nobody = answers["glasses"].isna().to_numpy()
     found = answers["glasses"].to_numpy(dtype=bool)  # False where nobody is
-    return ~nobody & (found == (answers["label"] != Label.NONE).to_numpy())
+    return ~nobody & (found == (answers[label] != Label.NONE).to_numpy())
+
+
+def mcnemar(right: np.ndarray, right_too: np.ndarray) -> tuple[int, int, float]:
+    """Are two networks equally good?  Faces that only the first got wrong, only the second, and McNemar's exact p.
+
+    right, right_too: (N,) bool, of the same faces. p is the chance of a difference at least so large where each of the
+    two is as likely to win a face on which they differ (McNemar, Psychometrika 12, 1947).
+    """
+    from scipy.stats import binomtest
+
+    first, second = int((~right & right_too).sum()), int((right & ~right_too).sum())
+    return first, second, float(binomtest(first, first + second).pvalue) if first + second else 1.0
 
 
 def measure_robustness(
@@ -124,7 +140,8 @@ def summarize(answers: pd.DataFrame) -> dict[str, float]:
     "errors" are all answers that are not right, "not found" those of them where nobody was found. Such a face lowers
     accuracy, and with glasses recall; it is none that was said to wear glasses, and has no probability: precision,
     AUC and ECE leave it out. "kind" is the accuracy of eyeglasses against sunglasses, over faces with glasses of a
-    known kind that were found to wear some. What cannot be computed is NaN.
+    known kind that were found to wear some. What cannot be computed is NaN. Where `answers` has a column "labelled",
+    the labels before they were corrected, "errors as labelled" are the errors by those.
     """
     from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
@@ -139,9 +156,11 @@ def summarize(answers: pd.DataFrame) -> dict[str, float]:
     known = answers[answers["label"].isin([Label.EYEGLASSES, Label.SUNGLASSES]) & said_glasses]
     right_kind = known["answer"] == known["label"].map(dict(enumerate(KINDS)))
     probability, truth = answers["probability"].to_numpy()[found], truth[found]
+    by_labels = {AS_LABELLED: int((~is_right(answers, "labelled")).sum())} if "labelled" in answers else {}
     return {
         "faces": len(answers),
         "errors": len(answers) - hits,
+        **by_labels,
         "not found": int((~found).sum()),
         "accuracy": hits / len(answers),
         "low": low,
@@ -157,20 +176,38 @@ def summarize(answers: pd.DataFrame) -> dict[str, float]:
 
 def format_table(summaries: dict[str, dict[str, float]]) -> str:
     """Markdown: a row a source, rates in per cent."""
-    header = "source|faces|errors|not found|accuracy (95 % interval)|precision|recall|F1|AUC|ECE|kind".split("|")
-    lines = [f"| {' | '.join(header)} |", f"|---|{'--:|' * (len(header) - 1)}"]
+    counts = ["faces", "errors", AS_LABELLED, "not found"]
+    counts = [name for name in counts if all(name in summary for summary in summaries.values())]
+    rows = []
     for name, summary in summaries.items():
         accuracy, low, high = (f"{100 * summary[key]:.2f}" for key in ("accuracy", "low", "high"))
-        cells = [
-            name,
-            *(str(summary[key]) for key in ("faces", "errors", "not found")),
-            f"{accuracy} ({low} to {high})",
-        ]
+        cells = [name, *(str(summary[key]) for key in counts), f"{accuracy} ({low} to {high})"]
         cells += [_cell(100 * summary[key], 2) for key in ("precision", "recall", "F1")]
         cells += [_cell(summary[key], 4) for key in ("AUC", "ECE")]
-        cells.append(_cell(100 * summary["kind"], 2))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([*cells, _cell(100 * summary["kind"], 2)])
+    rates = ["accuracy (95 % interval)", "precision", "recall", "F1", "AUC", "ECE", "kind"]
+    return _markdown(["source", *counts, *rates], rows)
+
+
+def format_comparison(answers: dict[str, pd.DataFrame]) -> str:
+    """Markdown: `mcnemar` of the first model against each other; rows of `answer_dataset` by model, of the same faces.
+
+    Raises ValueError where the faces are not the same.
+    """
+    (first, reference), *others = answers.items()
+    rows = []
+    for name, frame in others:
+        if list(frame["file"]) != list(reference["file"]):
+            raise ValueError(f"{first} and {name} did not answer the same faces")
+        only_first, only_second, p = mcnemar(is_right(reference), is_right(frame))
+        rows.append([first, name, str(len(frame)), str(only_first), str(only_second), f"{p:.2g}"])
+    return _markdown(["first", "second", "faces", "only first wrong", "only second wrong", "p (McNemar)"], rows)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table, the first column to the left."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
+    return "\n".join([lines[0], f"|---|{'--:|' * (len(header) - 1)}", *lines[1:]])
 
 
 def _cell(value: float, digits: int) -> str:
@@ -198,8 +235,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """The command line; exits with 2 and one line where it is wrong."""
     parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--data", nargs="+", default=[], metavar="SOURCE=PATH", help="their validation parts")
-    add("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="all of their faces")
+    add("--data", nargs="+", default=[], metavar="SOURCE=PATH", help="of which one part is measured, see --part")
+    add("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="wholly measured: all is in the report part")
+    parts = "report (default: for numbers to tell), select (on which networks were chosen) or train"
+    add("--part", default="report", choices=Parts._fields, help=parts)
     add("--corrections", type=Path, metavar="FILE", help="table of source, file, kind: labels known to be wrong")
     add("--skip-bad", action="store_true", help="leave out faces that are missing, unreadable or of unknown label")
     add("--detector", default="auto", choices=DETECTORS)
@@ -216,28 +255,50 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def answer_sources(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
-    """The answers to each source, by its name, or by its name and the model's where there are several."""
+    """The answers of each model, by its name, to the chosen part of all sources.
+
+    Beside the columns of `answer_dataset` they have source, model, part and, with corrections, labelled.
+    """
     classifiers = {model: open_classifier(model, options.device) for model in options.model}
-    corrections = read_corrections(options.corrections) if options.corrections else None
+    corrections = read_corrections(options.corrections) if options.corrections else {}
     given = named_paths(options.data), named_paths(options.validate)
-    _, sources = load_sources(*given, corrections, strict=not options.skip_bad)
+    sources = getattr(load_sources(*given, strict=not options.skip_bad), options.part)
+    if not sources:
+        raise DataError(f"no faces in the {options.part} part: name a source in --data, or leave --part out")
     answers = {}
     for model, classifier in classifiers.items():
         pipeline = GlassesPipeline(
             options.detector, threshold=options.threshold, classifier=classifier, assume_face=options.assume_face
         )
+        frames = []
         for name, dataset in sources.items():
-            row = name if len(classifiers) == 1 else f"{name}, {model}"
-            answers[row] = answer_dataset(dataset, pipeline)
+            frame = answer_dataset(dataset.relabel(corrections.get(name, {})), pipeline)
+            frame = frame.assign(source=name, model=model, part=options.part)
+            frames.append(frame.assign(labelled=dataset.labels) if options.corrections else frame)
+        answers[model] = pd.concat(frames, ignore_index=True)
     return answers
+
+
+def describe_answers(answers: dict[str, pd.DataFrame]) -> str:
+    """What the command prints: which part it is and how many faces, the table of rates, and the comparisons."""
+    everything = pd.concat(answers.values())
+    (part,) = everything["part"].unique()
+    summaries = {}
+    for model, frame in answers.items():
+        for source, rows in frame.groupby("source", sort=False):
+            summaries[source if len(answers) == 1 else f"{source}, {model}"] = summarize(rows)
+    tables = [f"{part} part, {len(everything) // len(answers)} faces:", format_table(summaries)]
+    if len(answers) > 1:
+        tables.append(format_comparison(answers))
+    return "\n\n".join(tables)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         answers = answer_sources(options)
-        print(format_table({row: summarize(frame) for row, frame in answers.items()}))
-        everything = pd.concat([frame.assign(source=row) for row, frame in answers.items()])
+        print(describe_answers(answers))
+        everything = pd.concat(answers.values())
         if options.csv:
             with whole_file(options.csv) as partial:
                 everything.to_csv(partial, index=False)

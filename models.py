@@ -13,6 +13,7 @@ import json
 import os
 import pickle
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
@@ -150,21 +151,37 @@ def describe_layers(model: nn.Module, shape: Sequence[int] = (3, CROP.height, CR
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Conv2d | nn.Linear)
     ]
-    training = model.training
-    with torch.inference_mode():
-        model.eval()(torch.rand(1, *shape))
-    model.train(training)
-    for hook in hooks:
-        hook.remove()
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.rand(1, *shape))
+    finally:  # whatever happened, the network is left as it was
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes:
+            module.training = training
     return pandas.DataFrame(rows, columns=["layer", "output", "parameters", "multiply_adds", "receptive_field"])
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
-    """A copy for inference: each BatchNorm2d that follows a Conv2d in an nn.Sequential goes into its weights."""
+    """A copy for inference: each BatchNorm2d that is the next and only user of a Conv2d goes into its weights.
+
+    Next in the order of execution, as torch.fx records it. All layers keep their names: where a BatchNorm2d was, an
+    Identity is.
+    """
     model = copy.deepcopy(model).eval()
-    for block in model.modules():
-        if isinstance(block, nn.Sequential) and len(block) > 1 and isinstance(block[1], nn.BatchNorm2d):
-            block[0], block[1] = nn.utils.fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
+    nodes = list(fx.symbolic_trace(model).graph.nodes)
+    layers = {node: model.get_submodule(node.target) for node in nodes if node.op == "call_module"}
+    calls = Counter(layers.values())
+    for node, norm in layers.items():
+        before = next(iter(node.all_input_nodes), None)
+        conv = layers.get(before)
+        if not (isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d)):
+            continue
+        if len(before.users) == 1 and calls[conv] == calls[norm] == 1:  # else others would get folded maps too
+            for name, layer in ((before.target, nn.utils.fuse_conv_bn_eval(conv, norm)), (node.target, nn.Identity())):
+                parent, _, own = name.rpartition(".")
+                setattr(model.get_submodule(parent), own, layer)
     return model
 
 
@@ -241,8 +258,8 @@ def read_checkpoint(path: str | os.PathLike, device: str = "cpu") -> dict:
         state = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} is no checkpoint of train.py: {str(error).splitlines()[0]}") from error
-    if not isinstance(state, dict) or not {"settings", "best"} <= state.keys():
-        raise ValueError(f"{path} is no checkpoint of this train.py: it has no settings, or no best epoch")
+    if not isinstance(state, dict) or not {"config", "best"} <= state.keys():
+        raise ValueError(f"{path} is no checkpoint of this train.py: it has no config, or no best epoch")
     return state
 
 
@@ -252,9 +269,9 @@ def read_network(checkpoint: str | os.PathLike) -> nn.Module:
     Raises OSError where the file cannot be read, ValueError where it is another.
     """
     state = read_checkpoint(checkpoint)
-    settings = state["settings"]
+    config = state["config"]
     try:
-        network = make_model(settings["architecture"], Crop(*settings["crop"]), settings["widths"])
+        network = make_model(config["architecture"], Crop(*config["crop"]), config["widths"])
         network.load_state_dict(state["best"]["state"])
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{checkpoint} is no checkpoint of train.py: {str(error).splitlines()[0]}") from error
@@ -263,23 +280,31 @@ def read_network(checkpoint: str | os.PathLike) -> nn.Module:
 
 def save_network(network: nn.Module, checkpoint: str | os.PathLike) -> None:
     """Write what `read_network` reads; the file appears whole or not at all."""
-    settings = {
+    config = {
         "architecture": architecture_of(network),
         "crop": list(network.crop),
         "widths": getattr(network, "widths", None),
     }
     with whole_file(checkpoint) as partial:
-        torch.save({"settings": settings, "best": {"state": network.state_dict()}}, partial)
+        torch.save({"config": config, "best": {"state": network.state_dict()}}, partial)
 
 
 class Classifier:
     """Crops in, calibrated probabilities out.
 
     threshold: the P(glasses) from which to say "glasses". crop: the part of the face that it wants to see.
+    header: what else its file says, as `load_weights` reads it.
     """
 
-    def __init__(self, model: nn.Module, temperature: float = 1.0, threshold: float = 0.5, device: str = "cpu"):
-        self.device = torch.device(device)
+    def __init__(
+        self,
+        model: nn.Module,
+        temperature: float = 1.0,
+        threshold: float = 0.5,
+        device: str = "cpu",
+        header: dict | None = None,
+    ):
+        self.device, self.header = torch.device(device), header or {}
         self.model, self.crop = model.to(self.device).eval(), model.crop
         self.temperature, self.threshold = float(temperature), float(threshold)
 
@@ -339,4 +364,5 @@ def load_classifier(model: str | os.PathLike = "glasses", device: str = "auto") 
         names = sorted((file.stem for file in ONNX_WEIGHTS.glob("*.onnx")), key=lambda name: (name != "glasses", name))
         raise FileNotFoundError(f"no weights at {path}: give a .safetensors file or one of: {', '.join(names)}")
     network, header = load_weights(path)
-    return Classifier(network, header.get("temperature", 1.0), header.get("threshold", 0.5), pick_device(device))
+    temperature, threshold = header.get("temperature", 1.0), header.get("threshold", 0.5)
+    return Classifier(network, temperature, threshold, pick_device(device), header)

@@ -27,7 +27,7 @@ def open_classifier(model: str, device: str):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = predict_parser("predict.py")
+    parser = predict_parser("predict.py", "glasses, accurate, an .onnx file, or a .safetensors file for torch")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     options = parser.parse_args(arguments)
     check_options(parser, options)

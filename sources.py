@@ -1,18 +1,33 @@
-"""Which faces train, and which validate?  Data sets opened by name, as `--data meglass=PATH lfw` names them.
+"""Which faces train, on which is chosen, and on which reported?  Sources opened as `--data meglass=PATH lfw` says.
 
 from sources import load_sources, named_paths
-train, validation = load_sources(named_paths(["meglass=PATH", "lfw"]), {"ffhq": "PATH"})
+parts = load_sources(named_paths(["meglass=PATH", "lfw"]), {"ffhq": "PATH"})
+parts.train, parts.select, parts.report              # each a dictionary: name of the source -> FaceDataset
 """
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from data_load import SOURCES, CelebA, FaceDataset, split
 from find_data import KNOWN, DataError, find_dataset
 
-VALIDATION_SHARE = 0.2
-SPLIT_SEED = 0  # of the data, not of the training: every model is validated on the same faces
+TRAIN_BELOW, SELECT_BELOW = 0.8, 0.9  # bounds of `data_load.position`; above is the report part
+CELEBA_SELECT_BELOW = 0.5  # of CelebA's official validation part
+SPLIT_SEED = 0  # of the data, not of the training: every model is judged on the same faces
+
+
+class Parts(NamedTuple):
+    """Faces by the name of their source. Nobody is in two parts of one source.
+
+    train: weights are fitted to them. select: epoch, temperature, threshold and all else that is chosen is chosen on
+    them. report: nothing is; only they may be reported as "not trained on".
+    """
+
+    train: dict[str, FaceDataset]
+    select: dict[str, FaceDataset]
+    report: dict[str, FaceDataset]
 
 
 def named_paths(values: Sequence[str]) -> dict[str, str]:
@@ -45,30 +60,47 @@ def load_sources(
     validate: dict[str, str],
     corrections: dict[str, dict[str, int]] | None = None,
     strict: bool = True,
-) -> tuple[dict[str, FaceDataset], dict[str, FaceDataset]]:
-    """Open and split the sources: name -> path for those that train, and for those that only validate.
+) -> Parts:
+    """Open the sources, name -> path, and deal out their faces: those of `train` to all three parts.
 
-    Each is opened by `open_source`. corrections: as `read_corrections` reads them. Returns the training parts and the
-    validation parts. Raises DataError, also for a source that is in both.
+    People go where `data_load.position` puts them, so that nobody changes sides when a data set grows or is cut. CelebA
+    keeps its official training part; its validation part is dealt out to select and report, its test part is reported.
+    The sources of `validate` are wholly reported: nothing is chosen on them.
+
+    Each is opened by `open_source`. corrections: as `read_corrections` reads them. Raises DataError, also for a source
+    that is in both, and where a part of one would be empty.
     """
     if both := train.keys() & validate.keys():
         raise DataError(f"{both.pop()} is to train and only to validate: name it once")
-    training: dict[str, FaceDataset] = {}
-    validation: dict[str, FaceDataset] = {}
+    parts = Parts({}, {}, {})
     for name, path in train.items():
-        if name == CelebA.source:
-            training[name] = open_source(name, path, strict, split="train")
-            validation[name] = open_source(name, path, strict, split="validation")
-            training[name].warn_without_identities()
-        else:
-            whole = open_source(name, path, strict)
-            training[name], validation[name] = split(whole, (1 - VALIDATION_SHARE, VALIDATION_SHARE), SPLIT_SEED)
+        whole = open_source(name, path, strict)
+        for part, faces in zip(parts, _deal_celeba(whole) if name == CelebA.source else _deal(whole), strict=True):
+            part[name] = faces
     for name, path in validate.items():
-        validation[name] = open_source(name, path, strict)
-    for part in (training, validation):
+        parts.report[name] = open_source(name, path, strict)
+    for part in parts:
         for name in part:
             part[name] = part[name].relabel((corrections or {}).get(name, {}))
-    return training, validation
+    return parts
+
+
+def _deal(whole: FaceDataset) -> list[FaceDataset]:
+    """The three parts of a source."""
+    return split(whole, (TRAIN_BELOW, SELECT_BELOW - TRAIN_BELOW, 1 - SELECT_BELOW), SPLIT_SEED)
+
+
+def _deal_celeba(whole: CelebA) -> list[FaceDataset]:
+    """The three parts of CelebA, which brings an official cut of its own."""
+    whole.warn_without_identities()
+    official = whole.official_parts()
+    for name in ("train", "validation"):
+        if name not in official:
+            raise DataError(f"celeba: list_eval_partition has no face of the part {name!r} in {whole.root}")
+    select, report = split(official["validation"], (CELEBA_SELECT_BELOW, 1 - CELEBA_SELECT_BELOW), SPLIT_SEED)
+    reported = {*report.files, *(official["test"].files if "test" in official else ())}
+    report = whole.subset([i for i, file in enumerate(whole.files) if file in reported])
+    return [official["train"], select, report]
 
 
 def _source_class(name: str) -> type[FaceDataset]:

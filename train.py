@@ -1,37 +1,39 @@
 """How does the network learn?  Joint training over several sources of faces; also a command.
 
-    python train.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH --validate ffhq=PATH
+    python train.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH [--validate ffhq=PATH]
                     [--epochs 60] [--seed 0] [--device auto] [--out runs/glasses] [--resume]
                     [--architecture GlassesCNN]          # or resnet18, squeezenet1_1, ...
                     [--teacher runs/teacher/glasses.safetensors ...]     # distillation, see losses.py
                     [--init runs/other/checkpoint.pt]    # fine-tuning, with fewer epochs and --lr 1e-3
     torchrun --standalone --nproc_per_node 4 train.py ...    # one process a GPU
 
-CelebA keeps its official partition; of the other sources given with --data, one identity in five (or, where
-there are none, one face in five) validates. Sources given with --validate are never trained on. In --out:
+The sources given with --data are dealt to three parts, sources.py: the weights learn from `train`; epoch, temperature
+and threshold are chosen on `select`; `report`, and sources given with --validate, are for evaluate.py, and none of
+their pictures is opened here. In --out:
 
     glasses.onnx          the best epoch's averaged weights, calibrated, for the tool:
                           python -m glasses predict photo.jpg --model runs/glasses/glasses.onnx
     glasses.safetensors   the same network for torch: evaluate.py, compress.py, --teacher
     checkpoint.pt         all that --resume needs, written after each epoch
     log.csv, curve.png    loss and accuracy of each source, epoch by epoch
+    config.json           all that decided the weights, run_config.py; the other files hold it too
 
---resume goes on from the checkpoint. A run that was cut off ends with the weights that it would have had; with more
---epochs than before it is extended: the cycle of its learning rate is stretched to the new length.
+--resume goes on from the checkpoint of the same run. One that was cut off ends with the weights that it would have had;
+with more --epochs than before it is extended: the cycle of its learning rate is stretched to the new length.
 """
 
 import argparse
 import copy
 import csv
-import hashlib
 import itertools
+import json
 import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +43,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from augment import eval_transform, train_transform
@@ -50,10 +52,9 @@ from calibrate import calibrate
 from compress import export_onnx
 from data_load import SOURCES, FaceDataset, Label, read_corrections
 from detector_architectures import load_detector
-from face_cache import CachedFaces
+from face_cache import BalancedBatches, CachedFaces, FaceBatches
 from figures import plot_curves
 from find_data import DataError
-from glasses.crops import CROP, Crop
 from glasses.files import whole_file
 from losses import Distillation, glasses_loss
 from models import (
@@ -69,58 +70,20 @@ from models import (
     read_network,
     save_weights,
 )
+from run_config import (
+    RunConfig,
+    Settings,
+    check_corrections,
+    corrections_digest,
+    digests,
+    in_words,
+    split_digest,
+    versions,
+    weights_digest,
+)
 from sources import load_sources, named_paths
 
 SMOOTHING = 0.01  # of the labels, see `glasses_loss`
-
-
-class FaceBatches(Dataset):
-    """Crops of several sources as one; an item is a whole batch, augmented: (seed, indices) -> faces, labels."""
-
-    def __init__(self, sources: Sequence[CachedFaces], transform: nn.Module):
-        self.sources, self.transform = list(sources), transform
-        self.starts = np.cumsum([0] + [len(source) for source in sources])
-
-    def __getitem__(self, item: tuple[int, np.ndarray]) -> tuple[Tensor, Tensor]:
-        seed, indices = item
-        source = np.searchsorted(self.starts, indices, side="right") - 1
-        faces = torch.empty((len(indices), *self.sources[0][0][0].shape), dtype=torch.uint8)
-        labels = torch.empty(len(indices), dtype=torch.int64)
-        for s in np.unique(source):
-            chosen = torch.from_numpy(source == s)
-            faces[chosen], labels[chosen] = self.sources[s][indices[source == s] - self.starts[s]]
-        with torch.random.fork_rng(devices=[]):  # the batch depends on its seed alone, not on who makes it
-            torch.manual_seed(seed)
-            return self.transform(faces), labels
-
-
-class BalancedBatches:
-    """Yields (seed, indices) for `FaceBatches`: every source by its weight, in it both classes alike.
-
-    A source weighs as the square root of its size, so that a small one is seen often but not by heart.
-    With `world` processes each takes its share of every batch.
-    """
-
-    def __init__(self, labels: Sequence[np.ndarray], batch: int, rank: int = 0, world: int = 1):
-        self.weights = torch.from_numpy(np.concatenate([self._weights(of_source) for of_source in labels]))
-        self.batch, self.rank, self.world = batch, rank, world
-        self.seed = 0  # set before each epoch
-
-    @staticmethod
-    def _weights(labels: np.ndarray) -> np.ndarray:
-        """(N,) how often each face of a source is drawn, relative to all others."""
-        glasses = labels != Label.NONE
-        with_glasses, without = max(1, glasses.sum()), max(1, (~glasses).sum())
-        return np.sqrt(len(labels)) * np.where(glasses, 0.5 / with_glasses, 0.5 / without)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.weights) / self.batch)
-
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn = torch.multinomial(self.weights, len(self) * self.batch, replacement=True, generator=generator)
-        for step, indices in enumerate(drawn.split(self.batch)):
-            yield (self.seed * 1_000_003 + step) * self.world + self.rank, indices[self.rank :: self.world].numpy()
 
 
 @torch.inference_mode()
@@ -148,28 +111,6 @@ def validate(model: nn.Module, sources: dict[str, CachedFaces], device: str) -> 
         result[f"{name}_accuracy"] = (glasses == (labels != Label.NONE)).float().mean().item()
     result["loss"] = float(np.mean([result[f"{name}_loss"] for name in sources]))
     return result
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the weights of a run, besides its faces and the networks it is given; its checkpoint keeps them.
-
-    The schedule: epochs; batch, the faces of a step; lr, the highest learning rate of the cycle; seed.
-    The task: strength of the augmentation, 0 for none; hints, the weight of the teachers' maps (`Distillation`).
-    The network, where none is given: architecture, widths and crop, as `models.make_model` takes them.
-    bfloat16: compute in numbers of 16 bits; on CUDA without it in float16.
-    """
-
-    epochs: int = 60
-    batch: int = 256
-    lr: float = 4e-3
-    seed: int = 0
-    strength: float = 1.0
-    hints: float = 1.0
-    architecture: str = "GlassesCNN"
-    widths: Sequence[int] | None = None
-    crop: Crop = CROP
-    bfloat16: bool = False
 
 
 class Learner:
@@ -227,37 +168,53 @@ class Learner:
 class Trainer:
     """How does a run go from epoch to epoch?  Trains, validates, keeps the best epoch, and a checkpoint to go on from.
 
-    train, validation: cached faces by source, to learn from and to be judged on. out: the folder of the run.
-    settings: the other fields of `Settings`. network: one that exists already, to be trained further, and keep: the
-    share of its weights in the exported ones. teachers: trained networks whose answers are learned too.
+    train, select: cached faces by source, to learn from, and to choose the epoch and calibrate on. out: the folder of
+    the run. settings: the other fields of `Settings`. network: one that exists already, to be trained further.
+    teachers: trained networks whose answers are learned too. split, corrections: as of `RunConfig`.
     device, workers: where it computes, and how many processes augment.
 
     A run on the CPU with the same arguments gives the same weights bit for bit, also when it was killed and resumed in
-    between. Attributes: history, a row an epoch; best, the epoch of the least validation loss and its state.
+    between. Attributes: config; history, a row an epoch; best, the epoch of the least loss on `select` and its state.
+    Raises ValueError, one line, where the settings make no sense.
     """
 
     def __init__(
         self,
         train: dict[str, CachedFaces],
-        validation: dict[str, CachedFaces],
+        select: dict[str, CachedFaces],
         out: str | os.PathLike,
         epochs: int = 60,
         *,
         network: nn.Module | None = None,
-        keep: float = 0.0,
         teachers: Sequence[nn.Module] = (),
+        split: str = "",
+        corrections: str = "",
         device: str = "cpu",
         workers: int = 1,
         **settings,
     ):
         wanted = Settings(epochs, **settings)
         torch.manual_seed(wanted.seed)
+        start = weights_digest(network) if network else ""
         if network is None:
             network = make_model(wanted.architecture, wanted.crop, wanted.widths)
-        widths = getattr(network, "widths", None)
-        self.settings = replace(wanted, architecture=architecture_of(network), widths=widths, crop=network.crop)
-        self.validation, self.out, self.device = validation, Path(out), device
+        is_now = {"architecture": architecture_of(network), "widths": getattr(network, "widths", None)}
+        if teachers and wanted.hints is None:
+            is_now["hints"] = 1.0
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.settings = replace(wanted, crop=network.crop, **is_now)
+        self.config = RunConfig(
+            self.settings,
+            digests(train),
+            digests(select),
+            split,
+            corrections,
+            start,
+            [weights_digest(teacher) for teacher in teachers],
+            self.world,
+            versions=versions([*train.values(), *select.values()]),
+        )
+        self.select, self.out, self.device = select, Path(out), device
         labels = [faces.labels for faces in train.values()]
         self.sampler = BalancedBatches(labels, self.settings.batch, self.rank, self.world)
         self.loader = DataLoader(
@@ -268,10 +225,8 @@ class Trainer:
             persistent_workers=workers > 0,
             pin_memory=device.startswith("cuda"),
         )
-        names_and_labels = b"".join(name.encode() + faces.labels.tobytes() for name, faces in train.items())
-        self.labels_digest = hashlib.sha256(names_and_labels).hexdigest()
         self.learner = Learner(network, self.settings, epochs * len(self.sampler), device)
-        self.keep, self.first = keep, copy.deepcopy(network.state_dict()) if keep else {}
+        self.first = copy.deepcopy(network.state_dict()) if self.settings.keep else {}
         self.teachers = [teacher.to(device) for teacher in teachers]
         self.history: list[dict[str, float]] = []
         self.best: dict = {"loss": math.inf, "state": None}
@@ -290,6 +245,7 @@ class Trainer:
         """Train the epochs that are left; returns the last row of the history.
 
         report: called with the history after each epoch; without it each epoch prints a line.
+        Raises ValueError as soon as a loss is no number.
         """
         epochs, steps = self.settings.epochs, len(self.sampler)
         bar = tqdm(total=epochs * steps, initial=len(self.history) * steps, disable=None if self.rank == 0 else True)
@@ -297,14 +253,15 @@ class Trainer:
             for epoch in range(len(self.history), epochs):
                 train_loss = self._epoch(epoch, loss, bar)
                 row = {"epoch": epoch + 1, "train_loss": train_loss, "lr": self.learner.schedule.get_last_lr()[0]}
-                row |= validate(self.average.module, self.validation, self.device)
+                row |= validate(self.average.module, self.select, self.device)
+                _finite(row["loss"], epoch)
                 self.history.append(row)
                 if row["loss"] < self.best["loss"]:
                     state = {key: value.cpu().clone() for key, value in self.average.module.state_dict().items()}
                     self.best = {"loss": row["loss"], "epoch": epoch + 1, "state": state}
                 if self.rank == 0:
                     self.save()
-                    report(self.history) if report else bar.write(_summary(row, self.validation))
+                    report(self.history) if report else bar.write(_summary(row, self.select))
         return self.history[-1]
 
     def _loss(self) -> AbstractContextManager[Callable[[Tensor, Tensor, Tensor], Tensor]]:
@@ -324,82 +281,100 @@ class Trainer:
             losses.append(self.learner.step(faces, labels, loss))
             bar.update()
             if len(losses) % 10 == 0:
-                bar.set_postfix(epoch=epoch + 1, loss=f"{torch.stack(losses[-10:]).mean().item():.4f}", refresh=False)
-        return torch.stack(losses).mean().item()
+                recent = _finite(torch.stack(losses[-10:]).mean().item(), epoch)
+                bar.set_postfix(epoch=epoch + 1, loss=f"{recent:.4f}", refresh=False)
+        return _finite(torch.stack(losses).mean().item(), epoch)
 
     def save(self) -> None:
-        """Write the checkpoint and the log, each whole or not at all."""
-        state = {"settings": self._all_settings(), "history": self.history, "best": self.best}
+        """Write the checkpoint, the log and the config, each whole or not at all."""
+        config = self.config.as_dict()
+        state = {"config": config, "history": self.history, "best": self.best}
         with whole_file(self.checkpoint) as partial:
             torch.save({**self.learner.state_dict(), **state}, partial)
         with whole_file(self.out / "log.csv") as partial, open(partial, "w", newline="") as file:
             writer = csv.DictWriter(file, self.history[0])
             writer.writeheader()
             writer.writerows(self.history)
-
-    def _all_settings(self) -> dict:
-        """`settings`, and what else must be the same for a run to be resumed, in plain types."""
-        others = {"world": self.world, "teachers": len(self.teachers), "labels": self.labels_digest}
-        return {**asdict(self.settings), "crop": list(self.settings.crop), **others}
+        with whole_file(self.out / "config.json") as partial:
+            partial.write_text(json.dumps(config, indent=2) + "\n")
 
     def resume(self) -> bool:
         """Go on from the checkpoint in `out`; False where there is none.
 
         Where it is of fewer epochs the run is extended and a line says so: the cycle of the learning rate is stretched
         to the new length, and the rate goes on with what the longer cycle has at that epoch.
-        Raises ValueError where the checkpoint belongs to a run of more epochs, other settings or other data.
+        Raises ValueError, naming each difference, where the checkpoint belongs to a run of more epochs, other settings,
+        other faces or other networks. Other versions of packages are only a warning.
         """
         if not self.checkpoint.is_file():
             return False
         state = read_checkpoint(self.checkpoint, self.device)
-        before = state["settings"]
-        differing = [key for key, value in self._all_settings().items() if before.get(key) != value]
-        if extended := before.get("epochs", math.inf) < self.settings.epochs:
-            differing.remove("epochs")
+        differing, other_versions = self.config.compare(state["config"])
+        differing.pop("extended", None)  # a history of the run, not a wish
+        length = differing.get("epochs")
+        if extended := length is not None and length.then is not None and length.then < length.now:
+            del differing["epochs"]
         if differing:
-            differ = ", ".join(differing)
-            raise ValueError(f"{self.checkpoint} is of another run: its {differ} differ; choose another --out")
+            raise ValueError(f"{self.checkpoint} is of another run: {in_words(differing)}; choose another --out")
+        if other_versions and self.rank == 0:
+            warnings.warn(f"{self.checkpoint} is of other versions: {in_words(other_versions)}", stacklevel=2)
         self.learner.load_state_dict(state)
         self.history, self.best = state["history"], state["best"]
+        lengths = [*state["config"]["extended"], *([length.then] if extended else [])]
+        self.config = replace(self.config, extended=lengths)
         if extended and self.rank == 0:
-            lengths = f"from {before['epochs']} to {self.settings.epochs} epochs"
-            print(f"extended {lengths}: the cycle of the learning rate is stretched to the new length")
+            longer = f"from {length.then} to {length.now} epochs"
+            print(f"extended {longer}: the cycle of the learning rate is stretched to the new length")
         return True
 
-    def export(self) -> Path:
-        """Calibrate the best epoch's average, write it as `glasses.safetensors` and `glasses.onnx`, draw the curve.
+    def result(self) -> nn.Module:
+        """The network of the run: the average is set to its best epoch, and returned.
 
-        With `keep` it is the last epoch's, averaged with the first weights: fine-tuned networks so keep what they knew
-        (Wortsman et al.: "Robust fine-tuning of zero-shot models", CVPR 2022). Returns the path of the weights.
-        Raises ValueError where no epoch had a validation loss that is a number.
+        With `keep` it is a copy of the last epoch's average, itself averaged with the first weights: fine-tuned
+        networks so keep what they knew (Wortsman et al.: "Robust fine-tuning of zero-shot models", CVPR 2022). Its
+        batch statistics, which belong to neither of the two, are then those of one more epoch of training batches
+        (Izmailov et al.: "Averaging weights leads to wider optima", UAI 2018).
+        Raises ValueError before the first epoch.
         """
-        network = self.average.module
-        if self.keep:
-            for key, value in network.state_dict().items():
-                if value.is_floating_point():
-                    value.lerp_(self.first[key].to(value), self.keep)
-        elif self.best["state"] is None:
-            raise ValueError(f"{self.out}: the loss was no number in any epoch; train with a lower --lr")
-        else:
-            network.load_state_dict(self.best["state"])
+        if self.best["state"] is None:
+            raise ValueError(f"{self.out}: no epoch was trained")
+        if not self.settings.keep:
+            self.average.module.load_state_dict(self.best["state"])
+            return self.average.module
+        network = copy.deepcopy(self.average.module)
+        for key, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(self.first[key].to(value), self.settings.keep)
+        self.sampler.seed = self.settings.seed * 10_007 + self.settings.epochs  # that of the epoch after the last
+        torch.manual_seed(self.sampler.seed)
+        update_bn(self.loader, network, self.device)
+        return network
+
+    def export(self) -> Path:
+        """Calibrate `result`, write it as `glasses.safetensors`, whose path is returned, and `glasses.onnx`.
+
+        The header of both holds `config`. The curve is drawn beside them.
+        """
+        network = self.result()
         plot_curves(self.history, self.settings.epochs).savefig(self.out / "curve.png", dpi=120)
-        return export_network(network, self.validation, self.out, self.device)
+        return export_network(network, self.select, self.out, self.device, config=self.config.as_dict())
 
 
 def export_network(
-    network: nn.Module, validation: dict[str, CachedFaces], folder: str | os.PathLike, device: str = "cpu"
+    network: nn.Module, select: dict[str, CachedFaces], folder: str | os.PathLike, device: str = "cpu", **metadata
 ) -> Path:
-    """Calibrate `network` on the validation faces and write it as `glasses.safetensors`, whose path is returned.
+    """Calibrate `network` on the faces of `select` and write it as `glasses.safetensors`, whose path is returned.
 
     Beside it the same network is written as `glasses.onnx`; where packages for that are missing a line says which.
+    metadata: for the header, in which temperature, threshold and the interval of equally good thresholds are too.
     """
-    logits = [predict_logits(network, faces, device) for faces in validation.values()]
-    labels = [torch.from_numpy(faces.labels) for faces in validation.values()]
-    temperature, threshold = calibrate(logits, labels)
+    logits = [predict_logits(network, faces, device) for faces in select.values()]
+    labels = [torch.from_numpy(faces.labels) for faces in select.values()]
+    temperature, threshold, *interval = calibrate(logits, labels)
     path = Path(folder) / "glasses.safetensors"
     onnx = path.with_suffix(".onnx")
     onnx.unlink(missing_ok=True)  # one of an earlier export must not pass for this network
-    save_weights(network, path, temperature=temperature, threshold=threshold)
+    save_weights(network, path, temperature=temperature, threshold=threshold, interval=interval, **metadata)
     try:
         export_onnx(load_classifier(path, "cpu"), onnx, "int8")
     except ImportError as error:
@@ -408,13 +383,13 @@ def export_network(
 
 
 def fit_network(
-    train: dict[str, CachedFaces], validation: dict[str, CachedFaces], out: str | os.PathLike, **options
+    train: dict[str, CachedFaces], select: dict[str, CachedFaces], out: str | os.PathLike, **options
 ) -> nn.Module:
     """The averaged network after the last epoch of a `Trainer` that has these sources and options.
 
-    Unlike `Trainer.export` it takes no epoch that the validation faces chose: their accuracy is not flattered.
+    Unlike `Trainer.export` it takes no epoch that the faces of `select` chose: their accuracy is not flattered.
     """
-    trainer = Trainer(train, validation, out, **options)
+    trainer = Trainer(train, select, out, **options)
     trainer.fit(report=lambda history: None)
     return trainer.average.module.eval()
 
@@ -446,6 +421,13 @@ def lr_range_test(loader: DataLoader, rates: Sequence[float], device: str = "cpu
     return losses
 
 
+def _finite(loss: float, epoch: int) -> float:
+    """The loss, where it is a number; ValueError where the run has diverged."""
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss is {loss} in epoch {epoch + 1}: train with a lower --lr")
+    return loss
+
+
 def _summary(row: dict[str, float], sources) -> str:
     accuracies = "  ".join(f"{name} {100 * row[f'{name}_accuracy']:.2f} %" for name in sources)
     return f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, validation {row['loss']:.4f}  {accuracies}"
@@ -459,7 +441,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog="train.py", description=__doc__.split("\n")[0])
     add = parser.add_argument_group("faces").add_argument
     add("--data", nargs="+", required=True, metavar="SOURCE=PATH", help=f"to train on: of {', '.join(SOURCES)}")
-    add("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="never trained on")
+    add("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="for evaluate.py: not opened here")
     add("--corrections", type=Path, metavar="FILE", help="table of source, file, kind: labels known to be wrong")
     add("--skip-bad", action="store_true", help="leave out faces that are missing, unreadable or of unknown label")
     add("--cache", type=Path, default=Path(".cache"), help="folder for the crops (default: .cache)")
@@ -472,9 +454,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--architecture", choices=ARCHITECTURES, help="(default: GlassesCNN)")
     add("--widths", type=int, nargs=6, metavar="N", help="channels of GlassesCNN's six convolutions")
     add("--init", type=Path, metavar="FILE", help="start from the best weights of this checkpoint.pt: fine-tuning")
-    add("--keep", type=float, default=0.0, help="share of the weights of --init in the exported ones")
+    add("--keep", type=float, default=0.0, help="share of the weights of --init in the final ones, 0 to 1")
     add("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help=".safetensors to learn from")
-    add("--hints", type=float, default=1.0, help="weight of the teachers' maps in the loss (default: 1)")
+    add("--hints", type=float, help="weight of the teachers' maps in the loss (default: 1)")
     add = parser.add_argument_group("machine").add_argument
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     add("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
@@ -483,11 +465,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--out", type=Path, default=Path("runs/glasses"), help="folder of the run (default: runs/glasses)")
     add("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
     options = parser.parse_args(arguments)
-    if min(options.epochs, options.batch) < 1:
-        parser.error("--epochs and --batch must be at least 1")
     if options.init and (options.architecture or options.widths):
         parser.error("--init brings its own network: leave --architecture and --widths out")
+    try:
+        settings_of(options).check(bool(options.init), bool(options.teacher))
+    except ValueError as error:
+        parser.error(str(error))
     return options
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """What the command line says, and otherwise the defaults."""
+    names = ("epochs", "batch", "lr", "seed", "hints", "keep", "widths", "bfloat16")
+    given = {name: getattr(options, name) for name in names}
+    return Settings(architecture=options.architecture or "GlassesCNN", **given)
 
 
 def join_processes(device: str) -> str:
@@ -499,20 +490,28 @@ def join_processes(device: str) -> str:
     return f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
 
 
-def load_faces(options: argparse.Namespace) -> tuple[dict[str, CachedFaces], dict[str, CachedFaces]]:
-    """The faces to train on and to validate on, by source, each source described in a line."""
-    corrections = read_corrections(options.corrections) if options.corrections else None
-    given = named_paths(options.data), named_paths(options.validate)
-    train, validation = load_sources(*given, corrections, strict=not options.skip_bad)
-    for name, dataset in train.items():
-        print(f"train {name}: {dataset!r}")
-        _warn_of_one_class(dataset)
-    for name, dataset in validation.items():
-        print(f"validate {name}: {dataset!r}")
-    detector = load_detector("auto")
+def load_faces(options: argparse.Namespace) -> tuple[dict[str, CachedFaces], dict[str, CachedFaces], dict[str, str]]:
+    """The faces to train on and to select with, by source, each described in a line; and how `RunConfig` names them.
 
-    parts = (train, validation)
-    return tuple({name: CachedFaces(data, detector, options.cache) for name, data in part.items()} for part in parts)
+    Raises DataError, also for an unknown source in --validate, though none of these is opened.
+    """
+    corrections = read_corrections(options.corrections) if options.corrections else {}
+    given, elsewhere = named_paths(options.data), named_paths(options.validate)
+    if both := given.keys() & elsewhere.keys():
+        raise DataError(f"{both.pop()} is to train and only to validate: name it once")
+    parts = load_sources(given, {}, corrections, strict=not options.skip_bad)
+    check_corrections(corrections, *parts)
+    for part, sources in parts._asdict().items():
+        for name, dataset in sources.items():
+            print(f"{part} {name}: {dataset!r}{', not opened' if part == 'report' else ''}")
+    for dataset in parts.train.values():
+        _warn_of_one_class(dataset)
+    detector = load_detector("auto")
+    train, select = (
+        {name: CachedFaces(data, detector, options.cache) for name, data in part.items()}
+        for part in (parts.train, parts.select)
+    )
+    return train, select, {"split": split_digest(parts), "corrections": corrections_digest(corrections, given)}
 
 
 def _warn_of_one_class(dataset: FaceDataset) -> None:
@@ -526,17 +525,17 @@ def make_trainer(options: argparse.Namespace, device: str) -> Trainer:
     """The run that the command line asks for. The networks are read first: they are quicker to be wrong than faces."""
     network = read_network(options.init) if options.init else None
     teachers = [load_weights(file)[0] for file in options.teacher]
+    train, select, dealt = load_faces(options)
     return Trainer(
-        *load_faces(options),
+        train,
+        select,
         options.out,
-        options.epochs,
         network=network,
-        keep=options.keep,
         teachers=teachers,
         device=device,
         workers=options.workers,
-        architecture=options.architecture or "GlassesCNN",
-        **{name: getattr(options, name) for name in ("batch", "lr", "seed", "hints", "widths", "bfloat16")},
+        **dealt,
+        **vars(settings_of(options)),
     )
 
 

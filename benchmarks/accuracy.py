@@ -4,14 +4,17 @@
                                   [--only NAME ...] [--bfloat16] [--out runs/networks]
 
 Prints a Markdown table and writes benchmarks/results/accuracy.csv, and, where latency.csv is beside it, pareto.png.
-All networks learn from the same faces and are measured on the same others (networks.py: how each is trained). A run
-that was cut off goes on where it was; on two CPU cores all of them take some hours.
+All networks learn from the same faces, their epoch and threshold are chosen on the same others, and they are measured
+on the report part, which served for neither (networks.py: how each is trained). A run that was cut off goes on where it
+was, and weights that are there already are measured again where they are of the same run; on two CPU cores all of them
+take some hours.
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,20 +29,32 @@ from face_cache import CachedFaces
 from figures import plot_pareto
 from glasses.classifiers import WEIGHTS, OnnxClassifier
 from models import load_classifier, load_weights, read_network
+from run_config import RunConfig, check_corrections, corrections_digest, split_digest
 from sources import load_sources, named_paths
 from train import Trainer
 
 
-def train_network(name: str, recipe: Recipe, parts: list[dict[str, CachedFaces]], out: Path, bfloat16: bool) -> Path:
-    """The weights of a row, trained now if they have not been."""
-    folder = folder_of(name, out)
-    weights = folder / "glasses.safetensors"
-    if weights.is_file():
-        return weights
+class Faces(NamedTuple):
+    """The three parts, crops by source, and how they were dealt and corrected, as of `RunConfig`."""
+
+    train: dict[str, CachedFaces]
+    select: dict[str, CachedFaces]
+    report: dict[str, CachedFaces]
+    split: str = ""
+    corrections: str = ""
+
+
+def train_network(name: str, recipe: Recipe, faces: Faces, options: argparse.Namespace) -> Path:
+    """The weights of a row, trained now if they have not been in the very same run.
+
+    Raises ValueError, naming the differences, where the folder holds the checkpoint of another run.
+    """
+    out = options.out
     network = read_network(folder_of(recipe.start, out) / "checkpoint.pt") if recipe.start else None
     trainer = Trainer(
-        *parts,
-        folder,
+        faces.train,
+        faces.select,
+        folder_of(name, out),
         epochs=recipe.epochs,
         batch=recipe.batch,
         lr=recipe.lr,
@@ -47,25 +62,37 @@ def train_network(name: str, recipe: Recipe, parts: list[dict[str, CachedFaces]]
         widths=recipe.widths,
         network=prune_channels(network, recipe.prune) if recipe.prune else network,
         teachers=[load_weights(folder_of(teacher, out) / "glasses.safetensors")[0] for teacher in recipe.teachers],
-        bfloat16=bfloat16,
+        bfloat16=options.bfloat16,
+        corrections=faces.corrections,
+        split=faces.split,
     )
+    weights = trainer.out / "glasses.safetensors"
+    if weights.is_file() and is_of(trainer.config, weights):
+        return weights
     trainer.resume()
     print(f"training {name}", flush=True)
     trainer.fit()
     return trainer.export()
 
 
-def measure_network(classify, validation: Mapping[str, CachedFaces]) -> dict[str, float]:
+def is_of(config: RunConfig, weights: Path) -> bool:
+    """Whether the header of the weights says that they are of such a run, by whatever versions of the packages."""
+    _, header = load_weights(weights)
+    differing, _ = config.compare(header.get("config", {}))
+    return not differing
+
+
+def measure_network(classify, report: Mapping[str, CachedFaces]) -> dict[str, float]:
     """Accuracy on each source, and over all faces with its 95 % interval. classify: crops -> (N, 3) probabilities."""
     row, errors = {}, 0
-    for name, faces in validation.items():
+    for name, faces in report.items():
         probability = np.concatenate(
             [1 - classify(part)[:, 0] for part in np.array_split(faces.cut(), 1 + len(faces) // 256)]
         )
         wrong = int(((probability >= classify.threshold) != (faces.labels != Label.NONE)).sum())
         row[name] = 1 - wrong / len(faces)
         errors += wrong
-    count = sum(len(faces) for faces in validation.values())
+    count = sum(len(faces) for faces in report.values())
     low, high = wilson_interval(count - errors, count)
     return {**row, "faces": count, "errors": errors, "accuracy": 1 - errors / count, "low": low, "high": high}
 
@@ -82,25 +109,27 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load_parts(options: argparse.Namespace) -> list[dict[str, CachedFaces]]:
-    """The training and the validation faces, by source."""
-    corrections = read_corrections(options.corrections) if options.corrections else None
-    detector = load_detector("auto")
-    sources = load_sources(named_paths(options.data), named_paths(options.validate), corrections)
-    return [{name: CachedFaces(data, detector, options.cache) for name, data in part.items()} for part in sources]
+def load_faces(options: argparse.Namespace) -> Faces:
+    """The faces of all sources."""
+    corrections = read_corrections(options.corrections) if options.corrections else {}
+    detector, given = load_detector("auto"), named_paths(options.data)
+    parts = load_sources(given, named_paths(options.validate), corrections)
+    check_corrections(corrections, *parts)
+    cached = [{name: CachedFaces(data, detector, options.cache) for name, data in part.items()} for part in parts]
+    return Faces(*cached, split_digest(parts), corrections_digest(corrections, given))
 
 
-def measure_all(options: argparse.Namespace, parts: list[dict[str, CachedFaces]]) -> pd.DataFrame:
+def measure_all(options: argparse.Namespace, faces: Faces) -> pd.DataFrame:
     """A row a network: the recipes, trained where they have not been, then the shipped ones."""
     rows = []
 
     def note(name: str, file: Path, classify, model, arithmetic: str = "float32", epochs: int | None = None) -> None:
         size = {"parameters": sum(p.numel() for p in model.parameters()), "bytes": file.stat().st_size}
         row = {"network": name, "shape": shape_of(model), "arithmetic": arithmetic, "epochs": epochs, **size}
-        rows.append(row | measure_network(classify, parts[1]))
+        rows.append(row | measure_network(classify, faces.report))
 
     for name in options.only:
-        file = train_network(name, RECIPES[name], parts, options.out, options.bfloat16)
+        file = train_network(name, RECIPES[name], faces, options)
         classifier = load_classifier(file, "cpu")
         note(name, file, classifier, classifier.model, epochs=RECIPES[name].epochs)
     calibration = calibration_crops("sample")
@@ -121,11 +150,11 @@ def print_table(table: pd.DataFrame, sources: Sequence[str]) -> None:
 
 def main() -> int:
     options = parse_arguments()
-    parts = load_parts(options)
-    table = measure_all(options, parts)
-    print_table(table, list(parts[1]))
-    sizes = ", ".join(f"{name} {len(faces)}" for name, faces in parts[1].items())
-    write_table(table, RESULTS / "accuracy.csv", header(f"validation faces: {sizes}; input 96x64"))
+    faces = load_faces(options)
+    table = measure_all(options, faces)
+    print_table(table, list(faces.report))
+    sizes = ", ".join(f"{name} {len(of_source)}" for name, of_source in faces.report.items())
+    write_table(table, RESULTS / "accuracy.csv", header(f"report faces: {sizes}; input 96x64"))
     if (RESULTS / "latency.csv").is_file():
         times = pd.read_csv(RESULTS / "latency.csv", comment="#")
         plot_pareto(table, times).savefig(RESULTS / "pareto.png", dpi=120)

@@ -3,10 +3,10 @@
     python -m benchmarks.cross_validation [--data meglass=PATH] [--faces 600 1800] [--folds 5] [--epochs 20 10]
                                           [--corrections FILE] [--bfloat16] [--out runs/cross_validation]
 
-Prints a Markdown table of E[F1] and Var[F1] over the folds and writes benchmarks/results/cross_validation.csv, a row a
-fold. Balanced: as many faces with glasses as without. Every network starts from chance and learns from the faces of
-its fold alone; so does the teacher of the distilled ones, the ResNet-18 of the same fold. A run that was cut off goes
-on where it was.
+Prints a Markdown table of E[F1] and Var[F1], the sample variance, over the folds and writes
+benchmarks/results/cross_validation.csv, a row a fold. Balanced: as many faces with glasses as without. Every network
+starts from chance and learns from the faces of its fold alone; so does the teacher of the distilled ones, the ResNet-18
+of the same fold. A run that was cut off goes on where it was.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def main() -> int:
     print(f"| network | {' | '.join(columns)} |\n|---|{'--:|' * len(columns)}")
     for name, part in table.groupby("network", sort=False):
         cells = [part[part["faces"] == count]["f1"] for count in options.faces]
-        print(f"| {name} | {' | '.join(f'{f1.mean():.4f} | {f1.var(ddof=0):.6f}' for f1 in cells)} |")
+        print(f"| {name} | {' | '.join(f'{f1.mean():.4f} | {f1.var(ddof=1):.6f}' for f1 in cells)} |")
     write_table(table, RESULTS / "cross_validation.csv", header("input 96x64; F1 of glasses at a threshold of 0.5"))
     return 0
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.input_size --data celeba=PATH meglass=PATH ... --validate ffhq=PATH [--epochs 6] [--csv FILE]
 
-Everything else is alike: sources, splits, schedule, seed, channels. Only the last layer grows with the crop.
+Everything else is alike: sources, parts, schedule, seed, channels. Only the last layer grows with the crop. Loss and
+error are those of the last epoch on the report part, which nothing was chosen on.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from glasses.files import whole_file
 from models import fold_batch_norm
 from sources import load_sources, named_paths
 from timing import measure
-from train import Trainer
+from train import Trainer, validate
 
 CROPS = {
     "eyes, 48x32": Crop(48, 32, CROP.unit / 2),
@@ -45,21 +46,23 @@ def main() -> int:
     parts = load_sources(named_paths(options.data), named_paths(options.validate), corrections)
     detector = load_detector("auto")
     rows = []
-    print("| crop | parameters | one face, ms | validation loss | mean error, % |\n|---|--:|--:|--:|--:|")
+    print("| crop | parameters | one face, ms | loss | mean error, % |\n|---|--:|--:|--:|--:|")
     for name, crop in CROPS.items():
         cached = [{n: CachedFaces(d, detector, options.cache, crop) for n, d in part.items()} for part in parts]
         out = options.out / f"{crop.width}x{crop.height}-{options.epochs}"
-        trainer = Trainer(*cached, out, epochs=options.epochs, workers=1, crop=crop)
+        train, select, report = cached
+        trainer = Trainer(train, select, out, epochs=options.epochs, workers=1, crop=crop)
         trainer.resume()
         trainer.fit()
-        last = trainer.history[-1]
+        measured = validate(trainer.average.module, report, "cpu")
         network, face = fold_batch_norm(trainer.learner.model), torch.rand(1, 3, crop.height, crop.width)
         with torch.inference_mode():
             milliseconds = 1000 * measure(lambda n=network, f=face: n(f), 200, 20)["median"]
-        error = 100 * (1 - np.mean([last[f"{source}_accuracy"] for source in parts[1]]))
+        error = 100 * (1 - np.mean([measured[f"{source}_accuracy"] for source in report]))
         parameters = sum(p.numel() for p in network.parameters())
-        rows.append({"crop": name, "parameters": parameters, "ms": milliseconds, "loss": last["loss"], "error": error})
-        print(f"| {name} | {parameters} | {milliseconds:.2f} | {last['loss']:.4f} | {error:.2f} |", flush=True)
+        loss = measured["loss"]
+        rows.append({"crop": name, "parameters": parameters, "ms": milliseconds, "loss": loss, "error": error})
+        print(f"| {name} | {parameters} | {milliseconds:.2f} | {loss:.4f} | {error:.2f} |", flush=True)
     if options.csv:
         with whole_file(options.csv) as partial:
             pd.DataFrame(rows).to_csv(partial, index=False)

@@ -1,25 +1,23 @@
 """What does it withstand?  The whole pipeline on faces that were cut, covered, turned, darkened or shrunk.
 
-    python -m benchmarks.robustness --validate ffhq=PATH [--data celeba=PATH ...] [--model glasses] [--csv FILE]
+    python -m benchmarks.robustness --validate ffhq=PATH [--data celeba=PATH ...] [--model glasses]
 
-The faces are those that evaluate.py measures; each is changed as a whole photo before the pipeline sees it. As there,
-it is wrong where it finds nobody.
+Writes results/robustness.csv. The faces are those that evaluate.py measures; each is changed as a whole photo before
+the pipeline sees it. As there, it is wrong where it finds nobody.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from benchmarks.report import RESULTS, header, write_table
 from corruptions import darken, hat, jpeg, mask, noise, turn, window
 from data_load import Label
-from detector_architectures import load_detector
 from evaluate import wilson_interval
-from glasses.files import whole_file
 from glasses.pipeline import Answer, GlassesPipeline, find_faces
 from models import open_classifier
 from sources import load_sources, named_paths
@@ -44,6 +42,22 @@ CHANGES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
+def measure(
+    images: Sequence[np.ndarray],
+    truth: np.ndarray,
+    pipeline: GlassesPipeline,
+    changes: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = CHANGES,
+) -> Iterator[dict]:
+    """For each change its name, and the counts of `count_answers` over the changed photos; truth: (N,) bool.
+
+    A change is told the landmarks of the unchanged face.
+    """
+    points = [find_faces(pipeline.detector, image, assume_face=True)[0].landmarks for image in images]
+    for name, change in changes.items():
+        changed = (change(image, p) for image, p in zip(images, points, strict=True))
+        yield {"change": name, **count_answers(list(pipeline(changed)), truth)}
+
+
 def count_answers(answers: Sequence[Answer], truth: np.ndarray) -> dict[str, float]:
     """Accuracy with its 95 % interval, and how many faces were missed, falsely said to wear glasses, or not found."""
     said = np.array([answer.glasses is True for answer in answers])
@@ -65,27 +79,20 @@ def main() -> int:
     parser.add_argument("--data", nargs="+", default=[], metavar="SOURCE=PATH")
     parser.add_argument("--validate", nargs="+", default=[], metavar="SOURCE=PATH")
     parser.add_argument("--model", default="glasses")
-    parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
-    _, sources = load_sources(named_paths(options.data), named_paths(options.validate))
-    detector = load_detector("auto")
-    pipeline = GlassesPipeline(detector, classifier=open_classifier(options.model))
+    sources = load_sources(named_paths(options.data), named_paths(options.validate)).report
+    pipeline = GlassesPipeline(classifier=open_classifier(options.model))
     photos = [(dataset, i) for dataset in sources.values() for i in range(len(dataset))]
     truth = np.array([dataset.labels[i] != Label.NONE for dataset, i in photos])
     images = [dataset.read(i) for dataset, i in photos]
-    points = [find_faces(detector, image, assume_face=True)[0].landmarks for image in images]
     rows = []
     print("| change | accuracy, % (95 % interval) | missed | false alarms | not found |\n|---|--:|--:|--:|--:|")
-    for name, change in CHANGES.items():
-        changed = (change(image, p) for image, p in zip(images, points, strict=True))
-        row = count_answers(list(pipeline(changed)), truth)
-        rows.append({"change": name, **row})
+    for row in measure(images, truth, pipeline):
+        rows.append(row)
         accuracy, low, high = (f"{100 * row[key]:.1f}" for key in ("accuracy", "low", "high"))
         counts = f"{row['missed']} | {row['false']} | {row['not_found']}"
-        print(f"| {name} | {accuracy} ({low} to {high}) | {counts} |", flush=True)
-    if options.csv:
-        with whole_file(options.csv) as partial:
-            pd.DataFrame(rows).to_csv(partial, index=False)
+        print(f"| {row['change']} | {accuracy} ({low} to {high}) | {counts} |", flush=True)
+    write_table(pd.DataFrame(rows), RESULTS / "robustness.csv", header(f"{len(truth)} faces, model {options.model}"))
     return 0
 
 

@@ -34,8 +34,10 @@ class Stopped(BaseException):
 # ------------------------------------------------------------------------------------------ the command line
 
 
-def predict_parser(prog: str = "glasses predict") -> argparse.ArgumentParser:
-    """The options of `glasses predict`."""
+def predict_parser(
+    prog: str = "glasses predict", models: str = "glasses, accurate, or an .onnx file"
+) -> argparse.ArgumentParser:
+    """The options of `glasses predict`; models: what --model takes, in words."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Do the faces in these photos wear glasses? `glasses PATH...` means `glasses predict PATH...`.",
@@ -44,7 +46,7 @@ def predict_parser(prog: str = "glasses predict") -> argparse.ArgumentParser:
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="a photo, or a folder of photos")
     add("--detector", default="auto", choices=DETECTORS, help="how to find the face (default: auto)")
-    add("--model", default="glasses", help="glasses, accurate, or an .onnx file (default: glasses)")
+    add("--model", default="glasses", help=f"{models} (default: glasses)")
     add("--threshold", type=float, help="probability from which to say glasses (default: the model's)")
     add("--assume-face", action="store_true", help="where no face is found, take the centre of the photo for one")
     add("--any", action="store_true", help="answer for the face likeliest to wear glasses, not for the main one")

@@ -237,7 +237,8 @@ def _read_cut_jpeg(content: bytes, max_side: int | None) -> tuple[Image.Image, s
     lost = float(lost.any(1).mean())
     if lost > MOST_LOST or last_bits:
         raise OSError("truncated, too much of it is missing")
-    return decoded[0], f"the file is cut off, {100 * lost:.1f} % of the picture is missing"
+    share = f"{100 * lost:.1f} %" if lost >= 0.001 else "less than 0.1 %"
+    return decoded[0], f"the file is cut off, {share} of the picture is missing"
 
 
 def _noise_after(content: bytes) -> bytes:

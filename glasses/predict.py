@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 
+import cv2
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -43,6 +44,7 @@ def predict(options: argparse.Namespace, prog: str, open_classifier: Callable = 
     open_classifier: called with the name or path of --model. Messages on stderr begin with `prog`.
     """
     start = perf_counter()
+    cv2.setNumThreads(1)  # the threads are ours, one a photo
     try:
         photos = list(find_photos(options.paths, options.recursive))
         names = [path for path, _ in photos]

@@ -65,7 +65,8 @@ def describe(folder: Path) -> str:
     (path,) = folder.glob("*-metadata.json")
     metadata = json.loads(path.read_text())
     if path.name == "dataset-metadata.json":
-        sizes = [file.stat().st_size for file in folder.rglob("*.*") if file.is_file()]
+        files = [file for file in folder.rglob("*") if file.is_file() and file != path]  # path itself is not uploaded
+        sizes = [file.stat().st_size for file in files]
         return f"data set {metadata['id']}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
     reads = ", ".join(metadata["dataset_sources"] + metadata["kernel_sources"])
     return f"notebook {metadata['id']}: {metadata['code_file']} on {metadata['machine_shape']}, reads {reads}"

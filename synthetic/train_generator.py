@@ -13,11 +13,15 @@
     4. refiner: a network that makes the linear model's blurred textures sharp, against a discriminator that
        tells its work from real textures (Goodfellow et al., 2014; hinge loss and spectral norm of Miyato et al., 2018)
 
-The result holds means, components, the mixture and the network: no face. --cache keeps what steps 1 and 2 made.
+The result holds means, components, the mixture and the network: no face. --cache keeps what steps 1 and 2 made; what it
+holds of other pictures, or made by another program, is made again.
 """
 
 import argparse
 import copy
+import hashlib
+import inspect
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +35,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from data_load import CelebA, FaceDataset, Label
+from face_cache import package_version
 from find_data import DataError
 from glasses.files import whole_file
 from models import WEIGHTS
@@ -120,11 +125,17 @@ def warp_to_mean(
 def textures_of(dataset: FaceDataset, cache: Path | None, mean: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Textures (N, 96, 96, 3) uint8, shapes (N, 68, 2), scores (N,) and the mean landmarks of the bare faces.
 
-    mean: (68, 2) to warp to, where it is not to be that of these faces. cache: an .npz file to keep them in.
+    mean: (68, 2) to warp to, where it is not to be that of these faces. cache: a file to keep them in, in the format of
+    .npz whatever its name; what it holds is taken where it was made of the same pictures by the same program.
     """
+    bare = np.flatnonzero(dataset.labels == Label.NONE)
+    key = textures_key([dataset.files[i] for i in bare], mean) if cache is not None else ""
     if cache is not None and cache.is_file():
-        return dict(np.load(cache))
-    points, indices, scores = find_landmarks(dataset, np.flatnonzero(dataset.labels == Label.NONE))
+        kept = dict(np.load(cache))
+        if str(kept.pop("key", "")) == key:
+            return kept
+        print(f"{cache} is of other faces, or of another program: made again", file=sys.stderr)
+    points, indices, scores = find_landmarks(dataset, bare)
     mean = mean_landmarks(points) if mean is None else mean
     y, x = np.mgrid[0:TEXTURE, 0:TEXTURE]
     grid = np.stack([x.ravel(), y.ravel()], 1)
@@ -137,8 +148,21 @@ def textures_of(dataset: FaceDataset, cache: Path | None, mean: np.ndarray | Non
     result = {"textures": np.stack(textures), "shapes": np.stack(shapes), "scores": scores, "mean": mean}
     if cache is not None:
         with whole_file(cache) as partial, partial.open("wb") as file:
-            np.savez(file, **result)
+            np.savez(file, key=key, **result)
     return result
+
+
+def textures_key(files: Sequence[Path], mean: np.ndarray | None) -> str:
+    """A hash of all that `textures_of` depends on."""
+    steps = (find_landmarks, procrustes, mean_landmarks, warp_to_mean, spline_map, anchors)
+    recipe = {
+        "files": [(str(file), file.stat().st_size) for file in files],
+        "mean": None if mean is None else np.asarray(mean).tolist(),
+        "code": [inspect.getsource(step) for step in steps],
+        "sizes": (TEXTURE, EYES, STEADY, MIRROR.tolist()),
+        "packages": [cv2.__version__, *map(package_version, ("dlib-bin", "dlib", "face_recognition_models"))],
+    }
+    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
 
 
 def is_frontal(shapes: np.ndarray, scores: np.ndarray, mean: np.ndarray) -> np.ndarray:

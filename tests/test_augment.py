@@ -1,9 +1,11 @@
 """The training transforms: shapes, ranges, seeds, and that the eyes stay to be seen."""
 
+import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
-from augment import CoverLowerFace, CutSides, train_transform
+from augment import CoverLowerFace, CutSides, Jpeg, train_transform
 
 
 def test_train_transform_keeps_shape_range_and_seed():
@@ -58,3 +60,25 @@ def test_a_mask_is_what_its_random_numbers_say(seed):
         rows = mask["below"][:, column]
         assert not rows[: int(height * share)].any()
         assert rows[int(height * share) + 1 :].all()
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.5, 5.0])
+def test_the_blur_is_as_wide_as_it_says(sigma):
+    """The standard deviation of what becomes of a point: a kernel cut too short is narrower."""
+    steps = train_transform().transform.transforms
+    (blur,) = (inner for step in steps for inner in getattr(step, "transforms", []) if type(inner) is v2.GaussianBlur)
+    assert blur.sigma[1] == 5, "the widest that is tried here"
+    blur.sigma = (sigma, sigma)
+    point = torch.zeros(1, 3, 64, 96)
+    point[..., 32, 48] = 1
+    spread = blur(point)[0, 0].numpy()
+    assert spread.sum() == pytest.approx(1, abs=1e-5)
+    y, x = np.indices(spread.shape)
+    assert np.sqrt((spread * (x - 48) ** 2).sum()) == pytest.approx(sigma, rel=0.02)
+    assert np.sqrt((spread * (y - 32) ** 2).sum()) == pytest.approx(sigma, rel=0.02)
+
+
+def test_jpeg_keeps_red_red():
+    red = torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None, None].expand(2, 3, 64, 96)
+    for _ in range(5):
+        assert (Jpeg()(red).int() - red.int()).abs().max() <= 6

@@ -1,18 +1,22 @@
 """The benchmarks: what they count, what they write, and that what lies in results/ says where it came from."""
 
+import argparse
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import train
 from benchmarks import latency, report
-from benchmarks.accuracy import measure_network
+from benchmarks.accuracy import Faces, measure_network, train_network
 from benchmarks.cross_validation import balanced_part
-from benchmarks.networks import RECIPES, SHAPES, folder_of, shape_of
+from benchmarks.networks import RECIPES, SHAPES, Recipe, folder_of, shape_of
 from benchmarks.robustness import count_answers
 from compress import prune_channels
 from data_load import Label, MeGlass
+from detector_architectures import load_detector
+from face_cache import CachedFaces
 from find_data import DataError
 from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
 from glasses.pipeline import Answer
@@ -62,6 +66,31 @@ def test_recipes_lean_on_rows_above_them_and_keep_apart(tmp_path):
     assert len({folder_of(name, tmp_path) for name in RECIPES}) == len(RECIPES)
     pruned = [recipe for recipe in RECIPES.values() if recipe.prune]
     assert all(shape_of(prune_channels(GlassesCNN(), recipe.prune)) == "GlassesCNN, half" for recipe in pruned)
+
+
+def test_weights_are_measured_again_only_where_they_are_of_the_same_run(meglass, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "export_onnx", lambda *arguments: None)
+    faces = {"m": CachedFaces(MeGlass(meglass), load_detector("center"), tmp_path / "cache")}
+    recipe = Recipe(widths=(8,) * 6, epochs=1, batch=20)
+    options = argparse.Namespace(out=tmp_path / "runs", bfloat16=False)
+    trained = []
+    fit = train.Trainer.fit
+    monkeypatch.setattr(train.Trainer, "fit", lambda self: trained.append(self.config) or fit(self))
+
+    def weights(faces: Faces, **wish) -> bytes:
+        return train_network("a", recipe, faces, argparse.Namespace(**vars(options) | wish)).read_bytes()
+
+    first = weights(Faces(faces, faces, {}))
+    assert weights(Faces(faces, faces, faces)) == first, "what is reported on decides nothing"
+    assert len(trained) == 1
+    with pytest.raises(ValueError, match="bfloat16 was False, is True; choose another --out"):
+        weights(Faces(faces, faces, {}), bfloat16=True)
+    other = {"m": faces["m"].of(MeGlass(meglass).relabel({MeGlass(meglass).files[0].name: Label.SUNGLASSES}))}
+    with pytest.raises(ValueError, match=r"train m was 40 faces .*, is 40 faces "):
+        weights(Faces(other, faces, {}))
+    (folder_of("a", options.out) / "checkpoint.pt").unlink()  # the weights alone are of another run too
+    assert weights(Faces(other, faces, {})) != first
+    assert len(trained) == 2
 
 
 def test_errors_are_counted_over_all_sources():

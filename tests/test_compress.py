@@ -92,6 +92,16 @@ def test_another_networks_weights_come_back_within_the_rounding(tmp_path):
     assert OnnxClassifier(file).threshold == 0.3
 
 
+def test_an_onnx_file_says_of_which_run_it_is(tmp_path):
+    origin = {"interval": [0.2, 0.4], "config": {"seed": 3, "train": {"m": "5 faces a1"}}}
+    save_weights(GlassesCNN((8,) * 6), tmp_path / "w.safetensors", threshold=0.3, temperature=2.0, **origin)
+    classifier = load_classifier(tmp_path / "w.safetensors", "cpu")
+    model = onnx.load(compress.export_onnx(classifier, tmp_path / "w.onnx"))
+    header = {one.key: json.loads(one.value) for one in model.metadata_props}
+    assert header.keys() == {"threshold", "kinds", "crop", "interval", "config"}
+    assert {key: header[key] for key in origin} == origin
+
+
 def test_integer_arithmetic_gives_nearly_the_same_answers(tmp_path):
     assert compress.main(["quantize", "--data", f"sample={SAMPLE}", "--out", str(tmp_path / "q.onnx")]) == 0
     integer, plain = OnnxClassifier(tmp_path / "q.onnx"), load_classifier("glasses", "cpu")

@@ -1,27 +1,42 @@
-"""What the notebooks call: figures, damage, folds, layer tables, short trainings and made photos."""
+"""What the notebooks call: damage, folds, layer tables, short trainings, made photos and the tool from Python."""
 
-from itertools import pairwise
+import io
+import subprocess
+import sys
+from contextlib import redirect_stdout
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+from safetensors import safe_open
 from torch import nn
 from torch.utils.data import DataLoader
 
-import figures
 import sample_photos
 from augment import train_transform
-from conftest import write_meglass
-from corruptions import LADDERS, blur, darken, mask, turn
+from benchmarks.robustness import measure
+from conftest import ROOT, write_meglass
+from corruptions import LADDERS, blur, darken, jpeg, mask, noise, turn
 from data_load import KaggleGlasses, Label, MeGlass, describe_faces, k_folds, known_corrections, read_corrections
 from detector_architectures import Face, load_detector
 from evaluate import measure_robustness
 from face_cache import CachedFaces
+from glasses.cli import main
 from glasses.drawing import annotate
+from glasses.output import FORMATS
 from glasses.pipeline import GlassesPipeline
-from models import WEIGHTS, GlassesCNN, describe_layers, load_classifier
+from models import (
+    ARCHITECTURES,
+    WEIGHTS,
+    GlassesCNN,
+    describe_layers,
+    fold_batch_norm,
+    load_classifier,
+    load_weights,
+    make_model,
+    save_weights,
+)
 from synthetic.make_sample import SAMPLE
 from train import BalancedBatches, FaceBatches, find_run, fit_network, lr_range_test, predict_glasses, predict_logits
 
@@ -96,6 +111,82 @@ def test_receptive_field_is_what_the_gradient_sees():
         one = model.features[: list(model.features).index(layer) + 1](picture)
         (gradient,) = torch.autograd.grad(one[0, 0, one.shape[2] // 2, one.shape[3] // 2], picture)
         assert (gradient[0].abs().sum((0, 1)) > 0).sum() == field
+
+
+def test_a_layer_table_that_fails_leaves_the_network_as_it_was():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4).eval(), nn.Flatten(), nn.Linear(7, 2))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        describe_layers(model, (3, 9, 9))
+    assert [module.training for module in model] == [True, False, True, True]
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+    describe_layers(network := GlassesCNN().train())
+    assert all(module.training for module in network.modules())
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def used(architecture: str) -> nn.Module:
+    """A network whose batch statistics are not the initial ones."""
+    torch.manual_seed(0)
+    model = make_model(architecture)
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.rand(16, 3, 64, 96))
+    return model.eval()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_no_batch_norm_is_left_and_nothing_changes(architecture, tmp_path):
+    model, faces = used(architecture), torch.rand(4, 3, 64, 96)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.inference_mode():
+        folded = fold_batch_norm(model)
+        expected = model(faces)
+        torch.testing.assert_close(folded(faces), expected, atol=1e-5, rtol=1e-5)
+        norms = {name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
+        assert bool(norms) == (architecture != "squeezenet1_1")
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+        assert {name for name, _ in folded.named_modules()} == {name for name, _ in model.named_modules()}
+        assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+        save_weights(model, tmp_path / "w.safetensors")
+        loaded, _ = load_weights(tmp_path / "w.safetensors")
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in loaded.modules())
+        assert (loaded(faces).softmax(1) - expected.softmax(1)).abs().max() < 0.02
+
+
+def test_a_batch_norm_stays_where_others_see_the_same_map():
+    class Forked(nn.Module):
+        """The first convolution's map is used twice, the second convolution is, the third goes through a ReLU."""
+
+        def __init__(self):
+            super().__init__()
+            self.convs = nn.ModuleList(nn.Conv2d(3, 3, 3, padding=1) for _ in range(4))
+            self.norms = nn.ModuleList(nn.BatchNorm2d(3) for _ in range(5))
+
+        def forward(self, x):
+            x = self.convs[0](x)
+            x = x + self.norms[0](x)
+            x = self.norms[1](self.convs[1](x)) + self.norms[2](self.convs[1](x + 1))
+            x = self.norms[3](self.convs[2](x).relu())
+            return self.norms[4](self.convs[3](x))
+
+    torch.manual_seed(0)
+    model, x = Forked(), torch.rand(8, 3, 5, 5)
+    for _ in range(5):
+        model(x + 3)
+    folded = fold_batch_norm(model)
+    assert [isinstance(norm, nn.BatchNorm2d) for norm in folded.norms] == [True, True, True, True, False]
+    torch.testing.assert_close(folded(x), model.eval()(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["glasses", "accurate"])
+def test_layers_of_shipped_weights_have_the_names_that_they_are_stored_by(name):
+    with safe_open(WEIGHTS / f"{name}.safetensors", framework="pt") as file:
+        stored = {key.removesuffix(".scale") for key in file.keys()}
+    features = {f"features.{i}.0.{kind}" for i in range(6) for kind in ("weight", "bias")}
+    assert stored == features | {"classifier.weight", "classifier.bias"}
+    assert load_weights(WEIGHTS / f"{name}.safetensors")[0].state_dict().keys() == stored
 
 
 def test_short_training_gives_the_last_average_and_repeats(faces, tmp_path):
@@ -189,6 +280,105 @@ def test_damage_by_hand():
     assert covered[40, 48].tolist() == [200, 200, 200]
 
 
+def test_jpeg_is_that_of_another_library(hopper):
+    image = np.asarray(Image.open(hopper).convert("RGB"))
+    for quality in (5, 10, 40, 90):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=quality)
+        difference = np.abs(jpeg(image, quality).astype(float) - np.asarray(Image.open(file)))
+        assert difference.mean() < 0.5, quality
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255)])
+def test_a_pure_colour_stays_what_it_is(colour):
+    image = np.full((64, 64, 3), colour, np.uint8)
+    assert np.abs(jpeg(image, 50).astype(int) - colour).max() <= 6
+
+
+def test_a_red_edge_is_smeared_as_red_and_not_as_blue():
+    """JPEG keeps more of red's light than of blue's (0.299, 0.114), and halves both colours: red has the finer edge."""
+    errors = []
+    for channel in (0, 2):
+        image = np.zeros((64, 64, 3), np.uint8)
+        image[:, 29:, channel] = 255
+        errors.append(np.abs(jpeg(image, 30).astype(int) - image)[..., channel].mean())
+    assert errors[0] < errors[1]
+
+
+def test_noise_and_darkness_keep_the_mean():
+    grey = np.full((600, 600, 3), 128, np.uint8)
+    noisy = noise(grey, 10).astype(float)
+    assert noisy.mean() == pytest.approx(128, abs=0.1)
+    assert noisy.std() == pytest.approx(np.hypot(10, 1 / np.sqrt(12)), abs=0.05)
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (3, 1)).T[None]
+    for light in (0.05, 0.1, 0.2, 0.5):
+        darkened = darken(ramp, light)
+        assert np.abs(darkened - ramp * light).max() <= 0.5
+        assert darkened.mean() == pytest.approx((ramp * light).mean(), abs=0.1)
+
+
+class Spotter:
+    """A detector of pictures with a black pixel: the face is around it."""
+
+    name = "spotter"
+
+    def __call__(self, image):
+        y, x = np.argwhere((image == 0).all(2))[0]
+        return [Face((x - 10, y - 10, 20, 20), 1.0, self.name)]
+
+
+def spotted(*spots) -> list[np.ndarray]:
+    images = [np.full((64, 64, 3), 200, np.uint8) for _ in spots]
+    for image, (x, y) in zip(images, spots, strict=True):
+        image[y, x] = 0
+    return images
+
+
+class AlwaysGlasses:
+    """Says "glasses" of every crop."""
+
+    threshold, crop = 0.5, load_classifier("glasses", "cpu").crop
+
+    def __call__(self, crops):
+        return np.tile(np.float32([0, 1, 0]), (len(crops), 1))
+
+
+@pytest.mark.parametrize("way", ["evaluate.py", "benchmarks/robustness.py"])
+def test_damage_is_done_around_the_face_of_the_same_picture(way):
+    images, seen = spotted((20, 20), (40, 22), (30, 44)), []
+
+    def damage(image, points, level=1):
+        (face,) = Spotter()(image)
+        seen.append(np.abs(points - face.landmarks).max() < 1e-6)
+        return image
+
+    if way == "evaluate.py":
+        dataset = FakeSource(images, [Label.EYEGLASSES, Label.NONE, Label.NONE])
+        table = measure_robustness(dataset, Spotter(), {"all": AlwaysGlasses()}, {"spot": ((1, 2), damage)})
+        assert list(table["all"]) == [pytest.approx(1 / 3)] * 2
+    else:
+        pipeline = GlassesPipeline(Spotter(), classifier=AlwaysGlasses())
+        rows = list(measure(images, np.array([True, False, False]), pipeline, {"one": damage, "two": damage}))
+        assert [(row["change"], row["accuracy"]) for row in rows] == [
+            ("one", pytest.approx(1 / 3)),
+            ("two", pytest.approx(1 / 3)),
+        ]
+    assert seen == [True] * 6
+
+
+class FakeSource:
+    """As much of a `FaceDataset` as `measure_robustness` uses."""
+
+    def __init__(self, images, labels):
+        self.images, self.labels = images, np.array(labels)
+
+    def __len__(self):
+        return len(self.images)
+
+    def read(self, i):
+        return self.images[i]
+
+
 def test_robustness_counts_right_answers(meglass):
     dataset = MeGlass(meglass).subset(range(8))
 
@@ -208,18 +398,6 @@ def test_robustness_counts_right_answers(meglass):
     assert list(table["bright"]) == [share, 1 - share]
 
 
-# ----------------------------------------------------------------------------------------- figures
-
-
-def test_pictures_are_not_stretched():
-    images = [np.zeros((50, 100, 3), np.uint8), np.zeros((60, 60, 3), np.uint8)]
-    figure = figures.show_images(images, ["wide", "square"], columns=2, frames=["red", ""])
-    FigureCanvasAgg(figure).draw()
-    for axis, image in zip(figure.axes, images, strict=True):
-        box = axis.get_window_extent()
-        assert box.width / box.height == pytest.approx(image.shape[1] / image.shape[0], rel=0.03)
-
-
 def test_boxes_are_drawn_where_the_face_is():
     class Fixed:
         name = "fixed"
@@ -236,83 +414,36 @@ def test_boxes_are_drawn_where_the_face_is():
     assert (drawn[90:] == 255).all()
 
 
-TRUTH, P = np.array([True, False, True, False, True]), np.array([0.9, 0.2, 0.7, 0.6, 0.4])
-HISTORY = [{"epoch": 1, "train_loss": 1.0, "loss": 0.9, "a_loss": 0.9, "a_accuracy": 0.6, "lr": 1e-3}]
-TABLE = pd.DataFrame({"damage": ["blur"] * 2, "level": [0, 5], "net": [1.0, 0.8]})
-TIMES = pd.DataFrame(
-    {"what": ["cpu"] * 2, "batch": [1, 8], "median": [1e-3, 4e-3], "p5": [9e-4, 3e-3], "p95": [2e-3, 6e-3]}
-)
-LATENCY = pd.DataFrame(
-    [
-        (network, runtime, "cpu", 1, batch, milliseconds * batch, milliseconds * batch * 1.1)
-        for network, milliseconds in (("large", 2.0), ("small", 0.2))
-        for runtime in ("torch", "ONNX Runtime", "ONNX Runtime, INT8")
-        for batch in (1, 64)
-    ],
-    columns=["network", "runtime", "device", "threads", "batch", "median_ms", "p95_ms"],
-)
-ACCURACY = pd.DataFrame(
-    [
-        ("teacher", "large", "float32", 10_000_000, 0.998, 0.996, 0.999),
-        ("student", "small", "float32", 90_000, 0.996, 0.994, 0.998),
-        ("beaten", "small", "float32", 100_000, 0.990, 0.985, 0.995),
-        ("never timed", "other", "int8", 95_000, 0.997, 0.995, 0.999),
-    ],
-    columns=["network", "shape", "arithmetic", "bytes", "accuracy", "low", "high"],
-)
-DRAWN = {
-    "latency": lambda: figures.plot_latency(LATENCY),
-    "pareto": lambda: figures.plot_pareto(ACCURACY, LATENCY),
-    "counts": lambda: figures.plot_counts({"a": pd.DataFrame({"kind": ["none", "glasses"]})}),
-    "bars": lambda: figures.plot_bars({"a": 1.0, "b": 20.0}, "faces a second", log=True),
-    "curves": lambda: figures.plot_curves(HISTORY, 3),
-    "no curves yet": lambda: figures.plot_curves([], 3),
-    "loss": lambda: figures.plot_loss([1.0, 0.5], chance=1.1),
-    "rates": lambda: figures.plot_rates([1e-3, 1e-2, 1e-1], [1.0, 0.5, 2.0], 1e-2),
-    "confusion": lambda: figures.plot_confusion({"net": np.array([[5, 1], [0, 4]])}),
-    "roc": lambda: figures.plot_roc_and_pr({"net": (TRUTH, P)}),
-    "reliability": lambda: figures.plot_reliability({"net": (TRUTH, P)}),
-    "thresholds": lambda: figures.plot_thresholds(TRUTH, P, 0.5),
-    "matrix": lambda: figures.plot_matrix(pd.DataFrame({"x": [0.9]}, index=["y"]), "trained on", "judged on"),
-    "robustness": lambda: figures.plot_robustness(TABLE, ["net"]),
-    "times": lambda: figures.plot_times(TIMES, "what"),
-    "stages": lambda: figures.plot_stages(pd.DataFrame({"decode": [1e-3], "detect": [2e-3]}, index=["slim"])),
-}
+# ------------------------------------------------------------------------------------ the tool from Python
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_axes_have_names_and_their_text_fits(name):
-    figure = DRAWN[name]()
-    FigureCanvasAgg(figure).draw()
-    whole = figure.bbox
-    for axis in figure.axes:
-        if axis.axison and axis.has_data():
-            assert axis.get_xlabel()
-            for label in (axis.xaxis.label, axis.yaxis.label, axis.title, *axis.get_yticklabels()):
-                box = label.get_window_extent()
-                if not label.get_text():
-                    continue
-                assert box.x0 >= whole.x0 - 1
-                assert box.x1 <= whole.x1 + 1
-            ticks = [t.get_window_extent() for t in axis.get_xticklabels() if t.get_text() and t.get_visible()]
-            ticks = sorted((t for t in ticks if t.width > 1), key=lambda box: box.x0)
-            assert all(a.x1 <= b.x0 + 1 for a, b in pairwise(ticks)), "tick labels overlap"
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_tool_answers_where_stdout_is_replaced(hopper, astronaut, form):
+    out = io.StringIO()
+    with redirect_stdout(out):
+        assert main([str(hopper), str(astronaut), "--format", form]) == 0
+    assert out.getvalue().count(hopper.name) == 1
+    assert out.getvalue().count(astronaut.name) == (form != "text"), "as text, only those with glasses"
+    assert not out.closed
 
 
-def test_figures_show_the_numbers():
-    figure = figures.plot_bars({"a": 1.5, "b": 3.0}, "x", form="{:.1f}")
-    assert [patch.get_width() for patch in figure.axes[0].patches] == [1.5, 3.0]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["1.5", "3.0"]
-    accuracy, precision, recall, _ = figures.plot_thresholds(TRUTH, P, 0.5).axes[0].lines
-    at = np.argmin(np.abs(accuracy.get_xdata() - 0.5))
-    assert accuracy.get_ydata()[at] == pytest.approx(3 / 5)
-    assert (precision.get_ydata()[at], recall.get_ydata()[at]) == pytest.approx((2 / 3, 2 / 3))
+FRESH = """
+import sys
+import cv2
+cv2.setNumThreads(4)
+from glasses import pipeline
+from glasses.cli import main
+threads, read_photo = [], pipeline.read_photo
+def note(source):
+    threads.append(cv2.getNumThreads())
+    return read_photo(source)
+pipeline.read_photo = note
+status = main(sys.argv[1:])
+print(status, threads, file=sys.stderr)
+"""
 
 
-def test_the_front_joins_the_networks_that_none_beats():
-    by_bytes, by_time = figures.plot_pareto(ACCURACY, LATENCY).axes
-    (front,) = (line for line in by_bytes.lines if line.get_drawstyle() == "steps-post")
-    assert list(front.get_xdata()) == [90, 95, 10_000]
-    assert list(front.get_ydata()) == pytest.approx([0.004, 0.003, 0.002])
-    (front,) = (line for line in by_time.lines if line.get_drawstyle() == "steps-post")
-    assert list(front.get_xdata()) == [0.2, 2.0], "the one that was never timed is left out"
+def test_opencv_adds_no_threads_to_ours(hopper, astronaut):
+    command = [sys.executable, "-c", FRESH, str(hopper), str(astronaut)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "0 [1, 1]"

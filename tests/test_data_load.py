@@ -1,11 +1,9 @@
-"""Sources in their public layouts and as people have them, bad ones, splits, and opening them by name."""
+"""Sources in their public layouts and as people have them, and bad ones."""
 
 import csv
-import hashlib
 import io
 import subprocess
 import sys
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,10 +24,8 @@ from data_load import (
     MeGlass,
     known_corrections,
     read_corrections,
-    split,
 )
 from find_data import DataError
-from sources import load_sources, named_paths, open_source
 
 
 def write_celeba(root: Path, layout: str = "flat", identities: bool = True, no: str = "-1") -> Path:
@@ -126,19 +122,6 @@ def test_celeba_partition_kind_and_identity(tmp_path, layout, no):
     assert len(CelebA(celeba, split="validation")) == 4
     assert len(CelebA(celeba)) == 20
     assert train[0].image.shape == (3, 218, 178)
-
-
-def test_celeba_without_identities_warns_once_where_it_trains(tmp_path):
-    celeba = str(write_celeba(tmp_path / "celeba", "kaggle", identities=False))
-    with pytest.warns(UserWarning, match="no identity_CelebA.txt") as caught:
-        train, validation = load_sources({"celeba": celeba}, {})
-    assert len(caught) == 1
-    assert set(train["celeba"].identities) == {""}
-    assert (len(train["celeba"]), len(validation["celeba"])) == (14, 4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        _, validation = load_sources({}, {"celeba": celeba})
-    assert len(validation["celeba"]) == 20
 
 
 def test_celeba_balanced_takes_all_with_glasses_and_a_fixed_draw(celeba):
@@ -401,6 +384,13 @@ def test_broken_corrections_are_one_line(tmp_path, content, word):
         read_corrections(tmp_path / "nowhere.csv")
 
 
+def test_a_table_may_name_files_outside_its_folder(labelled):
+    cartoon(1).save(labelled.parent / "outside.jpg")
+    write_table(labelled / "labels.csv", [*TABLE, ["../outside.jpg", "1"], [str(labelled / "sub" / "b.jpg"), "0"]])
+    with pytest.warns(UserWarning, match="1 x listed twice"):
+        assert LabelsCSV(labelled, strict=False).keys() == ["file:a.jpg", "file:sub/b.jpg", "file:../outside.jpg"]
+
+
 # ------------------------------------------------------------------------------------------- bad sources
 
 
@@ -437,35 +427,6 @@ def test_unreadable_image_is_named_or_counted(meglass, content):
     dataset.strict = False
     with pytest.warns(UserWarning, match="1 x unreadable picture"):
         assert len(dataset.verify()) == 39
-
-
-def test_all_that_is_bad_is_counted_in_one_warning(meglass):
-    files = sorted((meglass / "MeGlass_120x120").iterdir())
-    files[3].unlink()
-    files[8].write_bytes(b"")
-    files[9].write_bytes(b"no picture")
-    with open(meglass / "meta.txt", "a") as meta:
-        meta.write(f"{files[0].name} 0\n")
-    with pytest.raises(DataError, match=r"and 1 more\).*--skip-bad"):
-        load_sources({"meglass": str(meglass)}, {})
-    with pytest.warns(UserWarning, match="left out") as caught:
-        train, validation = load_sources({"meglass": str(meglass)}, {}, strict=False)
-    (warning,) = caught
-    assert str(warning.message) == (
-        "meglass: left out 4 of the faces listed: 1 x missing file, 1 x listed twice, 2 x unreadable picture"
-    )
-    kept = train["meglass"].files + validation["meglass"].files
-    assert sorted(kept) == sorted(set(files) - {files[3], files[8], files[9]})
-    assert len(train["meglass"].labels) == len(train["meglass"].identities) == len(train["meglass"])
-
-
-def test_celeba_counts_what_is_bad_in_each_part(celeba):
-    for number in (1, 15):
-        (celeba / "img_align_celeba" / f"{number:06d}.jpg").write_bytes(b"no picture")
-    with pytest.warns(UserWarning, match="left out") as caught:
-        train, validation = load_sources({"celeba": str(celeba)}, {}, strict=False)
-    assert [str(warning.message).split(":")[0] for warning in caught] == ["celeba train", "celeba validation"]
-    assert (len(train["celeba"]), len(validation["celeba"])) == (13, 3)
 
 
 def test_wrong_or_empty_folders(tmp_path, celeba):
@@ -552,100 +513,6 @@ def test_table_without_the_column_says_which(tmp_path):
     (tmp_path / "train.csv").write_text("id,spectacles\n1,0\n")
     with pytest.raises(DataError, match="no column 'glasses'"):
         KaggleGlasses(tmp_path)
-
-
-# ------------------------------------------------------------------------------------------------ splits
-
-
-def test_split_shares_no_identity_and_loses_nothing(meglass):
-    dataset = MeGlass(meglass)
-    for seed in range(5):
-        parts = split(dataset, (0.6, 0.2, 0.2), seed)
-        people = [set(part.identities) for part in parts]
-        assert not (people[0] & people[1])
-        assert not (people[0] & people[2])
-        assert not (people[1] & people[2])
-        assert sorted(f for part in parts for f in part.files) == sorted(dataset.files)
-        assert [len(part) for part in parts] == [24, 8, 8]
-
-
-def test_split_is_stratified_without_identities(tmp_path):
-    for name, count in (("glasses", 10), ("no_glasses", 30)):
-        (tmp_path / name).mkdir()
-        for i in range(count):
-            (tmp_path / name / f"{name}{i}.png").write_bytes(b"")
-    first, second = split(FolderPerClass(tmp_path), (0.7, 0.3))
-    assert [sum(first.labels == label) for label in (Label.NONE, Label.UNKNOWN_KIND)] == [21, 7]
-    assert [sum(second.labels == label) for label in (Label.NONE, Label.UNKNOWN_KIND)] == [9, 3]
-
-
-def test_split_is_the_same_on_every_machine(meglass):
-    """Worked out from the definition: people in the order of sha256("seed:identity"), the first half of the faces."""
-    dataset = MeGlass(meglass)
-    people = sorted(set(dataset.identities), key=lambda p: hashlib.sha256(f"3:{p}".encode()).digest())
-    assert set(split(dataset, (0.5, 0.5), seed=3)[0].identities) == set(people[:5])
-
-
-def test_split_tells_files_of_one_name_apart_and_refuses_empty_parts(tmp_path):
-    for folder in ("glasses", "no_glasses"):
-        for i in range(10):
-            (tmp_path / folder / str(i)).mkdir(parents=True)
-            (tmp_path / folder / str(i) / "face.jpg").write_bytes(b"")
-    dataset = FolderPerClass(tmp_path)
-    assert [len(part) for part in split(dataset, (0.5, 0.5))] == [10, 10]
-    with pytest.raises(DataError, match="too few people or faces"):
-        split(dataset.subset([0]), (0.5, 0.5))
-
-
-def test_split_refuses_fractions_that_do_not_sum_to_one(meglass):
-    with pytest.raises(ValueError, match="sum to 1"):
-        split(MeGlass(meglass), (0.5, 0.4))
-
-
-# ---------------------------------------------------------------------------------------- opening by name
-
-
-def test_open_source_by_path_or_by_search(meglass, tmp_path, monkeypatch):
-    assert open_source("meglass", str(meglass)).files == MeGlass(meglass).files
-    monkeypatch.setenv("GLASSES_DATA", str(tmp_path))
-    assert open_source("meglass").files == MeGlass(meglass).files
-    celeba = write_celeba(tmp_path / "elsewhere")
-    dataset = open_source("celeba", celeba, split="validation", transform=lambda image: image[:1])
-    assert len(dataset) == 4
-    assert dataset[0].image.shape == (1, 218, 178)
-
-
-def test_open_source_is_not_strict_where_asked(meglass):
-    next((meglass / "MeGlass_120x120").iterdir()).write_bytes(b"no picture")
-    with pytest.warns(UserWarning, match="1 x unreadable picture"):
-        assert len(open_source("meglass", meglass, strict=False)) == 39
-
-
-@pytest.mark.parametrize(
-    ("name", "path", "word"),
-    [
-        ("folder", "", "name its folder, as folder=PATH"),
-        ("glases", "", "unknown source 'glases': choose from kaggle"),
-        ("meglass", "nowhere", "meglass: nowhere has no MeGlass_120x120"),
-        ("folder", "nowhere", "folder: no folder nowhere"),
-    ],
-)
-def test_open_source_says_what_is_wrong(name, path, word):
-    with pytest.raises(DataError, match=word):
-        open_source(name, path)
-
-
-def test_named_paths():
-    assert named_paths(["meglass=a=b", "celeba"]) == {"meglass": "a=b", "celeba": ""}
-    with pytest.raises(DataError, match="named twice"):
-        named_paths(["celeba", "celeba=x"])
-    with pytest.raises(DataError, match="unknown source 'x'"):
-        named_paths(["x=y"])
-
-
-def test_a_source_is_to_train_or_to_validate(meglass):
-    with pytest.raises(DataError, match="name it once"):
-        load_sources({"meglass": str(meglass)}, {"meglass": str(meglass)})
 
 
 def test_relabel_by_name_or_folder_and_name(meglass):

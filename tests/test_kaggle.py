@@ -180,6 +180,14 @@ def test_dry_run_needs_no_account_and_builds_anew(tmp_path, monkeypatch, capsys)
     ]
 
 
+def test_every_file_that_is_uploaded_is_counted(tmp_path):
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    (tmp_path / "dataset-metadata.json").write_text('{"id": "ada/x"}')  # tells the client, is not uploaded
+    for name in ("LICENSE", "one.py", "data/list", "data/deep/two.tar.gz"):
+        (tmp_path / name).write_bytes(b"x" * 500_000)
+    assert push.describe(tmp_path) == "data set ada/x: 4 files, 2.0 MB"
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [(["9_Nothing"], "no notebook '9_Nothing': choose from"), (["--user", "ada/x"], "the address of your Kaggle page")],
@@ -431,6 +439,7 @@ def test_pushes_with_the_real_client(kaggle, start, built):
     here = {str(f.relative_to(built["helpers"])): f.read_bytes() for f in built["helpers"].rglob("*") if f.is_file()}
     del here["dataset-metadata.json"]  # tells the client, is not uploaded
     assert version == here, "the data set unpacks to what was built, folders included"
+    assert f": {len(version)} files, {sum(map(len, version.values())) / 1e6:.1f} MB" in push.describe(built["helpers"])
     (made,) = kaggle.named("CreateDataset")
     assert made["isPrivate"] is True
     assert made["licenseName"] == "other"

@@ -104,3 +104,16 @@ def test_distillation_listens_only_inside_its_with_statement():
     with Distillation(student, [teacher], hints=0) as plain:
         plain(faces, student(faces), labels)
         assert not listeners(student)
+
+
+def test_hints_shrink_the_larger_map_without_losing_points():
+    """One bright pixel of 16 by 16, which bilinear interpolation alone would miss."""
+    large, small = torch.zeros(1, 1, 64, 96), torch.ones(1, 1, 4, 6)
+    nothing = hint_loss(small, large).item()
+    large[..., 1, 1] = 1
+    assert hint_loss(small, large).item() > 0.5
+    assert hint_loss(small, large).item() != pytest.approx(nothing)
+
+
+def test_hints_weigh_one_by_default():
+    assert Distillation(GlassesCNN((8,) * 6), []).hints == 1

@@ -5,12 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from conftest import ROOT
-from notebooks import code_cells, output_text, problems, stamp
+from notebooks import code_cells, module_digest, modules_of, output_text, problems, stamp
 
 NOTEBOOKS = sorted(ROOT.glob("[0-9]_*.ipynb"))
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
@@ -115,12 +116,148 @@ def test_what_is_not_clean_is_found(tmp_path, cell, problem):
     assert problem in "\n".join(problems(tmp_path / "n.ipynb"))
 
 
-def test_code_that_did_not_make_the_outputs_is_found(tmp_path):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1", execution_count=1)])
-    nbformat.write(notebook, tmp_path / "n.ipynb")
-    stamp(tmp_path / "n.ipynb")
-    assert problems(tmp_path / "n.ipynb") == []
-    notebook = nbformat.read(tmp_path / "n.ipynb", as_version=4)
-    notebook.cells[0].source = "x = 2"
-    nbformat.write(notebook, tmp_path / "n.ipynb")
-    assert "not that which made the outputs" in problems(tmp_path / "n.ipynb")[0]
+CODE = "%matplotlib inline\nimport fake\n!echo x\nif fake:\n    %time print(fake.rate())"
+FAKE = '''"""What a notebook imports."""
+from typing import TYPE_CHECKING
+from deep.er import scale
+import numpy
+if TYPE_CHECKING:
+    import only_for_checkers
+
+def rate():
+    """The rate."""
+    return f"{0.98 * scale(1):.2f}"  # in 0..1
+'''
+MODULES = {
+    "fake.py": FAKE,
+    "deep/__init__.py": 'from importlib import import_module\nPARTS = {"lazy": ("by_name", "Cls")}\n',
+    "deep/er.py": "from . import est\nfrom .est import two\n\n\ndef scale(x):\n    return est.two() * x / two()\n",
+    "deep/est.py": "def two():\n    import late\n    return 2\n",
+    "deep/by_name.py": "Cls = 1\n",
+    "deep/nobody_needs.py": "x = 1\n",
+    "late.py": "x = 1\n",
+    "only_for_checkers.py": "x = 1\n",
+}
+NEEDED = ["deep/__init__.py", "deep/by_name.py", "deep/er.py", "deep/est.py", "fake.py", "late.py"]
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A stamped notebook of one cell, beside the modules that it imports; it printed a number and drew a picture."""
+    for name, source in MODULES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source)
+    new = nbformat.v4
+    outputs = [
+        new.new_output("stream", text="98.4 % right\n"),
+        new.new_output("display_data", {"image/jpeg": "/9j/4AAQ\n", "text/plain": "<Figure>"}),
+    ]
+    cells = [new.new_code_cell(CODE, execution_count=1, outputs=outputs), new.new_markdown_cell("Good.")]
+    nbformat.write(new.new_notebook(cells=cells), tmp_path / "n.ipynb")
+    stamp(tmp_path / "n.ipynb", tmp_path)
+    assert problems(tmp_path / "n.ipynb", tmp_path) == []
+    return tmp_path / "n.ipynb"
+
+
+def edit(path, change) -> list[str]:
+    """Change the notebook; its problems."""
+    notebook = nbformat.read(path, as_version=4)
+    change(notebook.cells)
+    nbformat.write(notebook, path)
+    return problems(path, path.parent)
+
+
+def test_code_that_did_not_make_the_outputs_is_found(small):
+    (line,) = edit(small, lambda cells: cells[0].update(source=CODE + "\nx = 2"))
+    assert line == "the code is not that which made the outputs: run `make notebooks`"
+
+
+@pytest.mark.parametrize(
+    "falsify",
+    [
+        lambda cells: cells[0].outputs[0].update(text="99.4 % right\n"),
+        lambda cells: cells[0].outputs[1].data.update({"image/jpeg": "/9j/4AAR\n"}),
+        lambda cells: cells[0].outputs[1].data.update({"text/plain": "<Picture>"}),
+        lambda cells: cells[0].outputs.pop(),
+        lambda cells: cells[0].outputs.reverse(),
+        lambda cells: cells[0].outputs.append(nbformat.v4.new_output("stream", text="")),
+    ],
+)
+def test_a_falsified_output_is_found(small, falsify):
+    (line,) = edit(small, falsify)
+    assert line == "the outputs are not those that the run made: run `make notebooks`"
+
+
+def test_prose_may_be_changed(small):
+    assert edit(small, lambda cells: cells[1].update(source="Better.")) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_other_code_in_a_module_is_found_and_named(small, name):
+    with (small.parent / name).open("a") as file:
+        file.write("y = 1\n")
+    lines = [f"made by other code of {name}: run `make notebooks`"] if name in NEEDED else []
+    assert problems(small, small.parent) == lines
+
+
+def test_all_modules_that_changed_are_named(small):
+    (small.parent / "fake.py").write_text(FAKE.replace("0.98", "0.99").replace("import numpy", "import other"))
+    (small.parent / "other.py").write_text("")
+    (small.parent / "late.py").unlink()
+    assert problems(small, small.parent) == ["made by other code of fake.py, late.py, other.py: run `make notebooks`"]
+
+
+def test_comments_docstrings_and_layout_change_nothing(small):
+    other = FAKE.replace("The rate", "A share").replace("in 0..1", "between 0 and 1").replace("import numpy\n", "")
+    other = other.replace("What a notebook imports", "For a notebook")
+    other = other.replace(
+        "from deep.er import scale\n", "from deep.er import (\n    scale,  # of it\n)\nimport numpy\n\n"
+    )
+    assert other != FAKE
+    (small.parent / "fake.py").write_text(other)
+    assert problems(small, small.parent) == []
+
+
+def test_a_notebook_without_a_stamp_is_found(small):
+    notebook = nbformat.read(small, as_version=4)
+    del notebook.metadata["outputs_sha256"]
+    nbformat.write(notebook, small)
+    assert problems(small, small.parent) == ["nothing says which run made it: run `make notebooks`"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x = 1", "x = 2"),
+        ("x = 1", "x = 1.0"),
+        ("x = None", "x = 'None'"),
+        ("x = 'a'", "x = b'a'"),
+        ("a = b", "b = a"),
+        ("f(a, b)", "f(a, b=b)"),
+        ("def f(a, *, b): pass", "def f(a, b): pass"),
+        ("def f(): 'doc'\nx = 'y'", "def f(): 'doc'\nx = 'z'"),
+        ("a < b", "a <= b"),
+        ("if a:\n    b\nc", "if a:\n    b\n    c"),
+        ("f'{x:.1f}'", "f'{x:.2f}'"),
+    ],
+)
+def test_digests_of_different_code_differ(one, other):
+    assert module_digest(one) != module_digest(other)
+
+
+def test_digest_is_the_same_on_every_machine():
+    """Worked out once in Python 3.11, 3.12 and 3.13; another value here would call every notebook stale."""
+    assert module_digest(FAKE) == "ec8bd3baaeaafb6d"
+
+
+def test_all_that_a_notebook_needs_is_known():
+    needed = modules_of(nbformat.read(NOTEBOOKS[3], as_version=4))
+    assert {"evaluate.py", "corruptions.py", "glasses/photos.py", "detector_architectures/dlib_cnn.py"} <= {*needed}
+    assert not {"glasses/cli.py", "benchmarks/latency.py", "tests/notebooks.py"} & {*needed}
+    running = "import sys; before = set(sys.modules); import evaluate, train, figures, compress, timing"
+    running += "; print(*(m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)), sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", running], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [Path(line).relative_to(ROOT) for line in done.stdout.splitlines() if Path(line).is_relative_to(ROOT)]
+    loaded = {file.as_posix() for file in files if file.parts[0] != ".venv"}
+    assert loaded <= {*needed}
+    assert len(loaded) > 15

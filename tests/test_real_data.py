@@ -10,7 +10,7 @@ from sources import load_sources
 
 pytestmark = pytest.mark.real_data
 
-# source -> folder below the data, trained on (then only its validation part counts), least accuracy
+# source -> folder below the data, trained on (then only its report part counts), least accuracy
 SOURCES = {
     "celeba": ("celeba", True, 0.995),
     "meglass": (".", True, 0.998),
@@ -31,8 +31,8 @@ def test_accuracy_on_faces_not_trained_on(source, real_data, pipeline):
     folder, trained, least = SOURCES[source]
     given = {source: str(real_data / folder)}
     corrections = read_corrections(ROOT / "weights" / "label_corrections.csv")
-    _, validation = load_sources(given if trained else {}, {} if trained else given, corrections)
-    answers = answer_dataset(validation[source], pipeline)
+    report = load_sources(given if trained else {}, {} if trained else given, corrections).report
+    answers = answer_dataset(report[source], pipeline)
     found = summarize(answers)
     assert found["accuracy"] >= least, found
     assert (answers["detector"] == "center").mean() <= 0.003, "so many faces are not found without assume_face"
@@ -42,9 +42,9 @@ def test_accuracy_on_faces_not_trained_on(source, real_data, pipeline):
 
 def test_every_detector_answers_real_photos(real_data):
     """The centre crop is for cropped faces; the others must do on whole photos."""
-    _, validation = load_sources({}, {"folder": str(real_data / "wild48")})
+    photos = load_sources({}, {"folder": str(real_data / "wild48")}).report["folder"]
     for detector, least in (("slim", 46), ("mtcnn", 42), ("haar", 36)):
-        found = summarize(answer_dataset(validation["folder"], GlassesPipeline(detector)))
+        found = summarize(answer_dataset(photos, GlassesPipeline(detector)))
         assert 48 - found["errors"] >= least, detector
-    _, validation = load_sources({"kaggle": str(real_data / "glasses-or-no-glasses")}, {})
-    assert summarize(answer_dataset(validation["kaggle"], GlassesPipeline("center")))["accuracy"] >= 0.95
+    faces = load_sources({"kaggle": str(real_data / "glasses-or-no-glasses")}, {}).report["kaggle"]
+    assert summarize(answer_dataset(faces, GlassesPipeline("center")))["accuracy"] >= 0.95

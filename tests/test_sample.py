@@ -11,10 +11,10 @@ from data_load import Label, MeGlass, SampleFaces, known_corrections, read_corre
 from detector_architectures import load_detector
 from find_data import DataError, find_dataset
 from glasses.eyewear import EYEWEAR, Frame, Head, draw_eyewear
-from synthetic import make_sample
+from synthetic import make_sample, train_generator
 from synthetic.face_generator import spline_map
 from synthetic.make_sample import SAMPLE, SCENE, Scene, bare_faces, good_pictures, main, render, sample_latents
-from synthetic.train_generator import MIRROR, procrustes
+from synthetic.train_generator import MIRROR, procrustes, textures_of
 
 FACES = SAMPLE / "faces-spring-2020" / "faces-spring-2020"
 
@@ -188,6 +188,38 @@ def test_procrustes_finds_turn_scale_and_shift():
     found_matrix, found_shift = procrustes(points, points @ matrix.T + shift)
     np.testing.assert_allclose(found_matrix, matrix, atol=1e-9)
     np.testing.assert_allclose(found_shift, shift, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["textures.npz", "textures"])
+def test_textures_are_found_again_where_they_are_of_the_same_faces(
+    name, landmarks, meglass, tmp_path, monkeypatch, capsys
+):
+    made = []
+
+    def find_landmarks(dataset, indices):
+        made.append(len(indices))
+        return np.stack([landmarks + i for i in range(len(indices))]), np.asarray(indices), np.ones(len(indices))
+
+    monkeypatch.setattr(train_generator, "find_landmarks", find_landmarks)
+    dataset, cache = MeGlass(meglass), tmp_path / "cache" / name
+    first = textures_of(dataset, cache)
+    assert first.keys() == {"textures", "shapes", "scores", "mean"}
+    again = textures_of(dataset, cache)
+    assert made == [20], "the bare faces, once"
+    for key, value in first.items():
+        np.testing.assert_array_equal(again[key], value)
+    assert capsys.readouterr().err == ""
+
+    assert len(textures_of(dataset.subset(range(30)), cache)["textures"]) == made[-1] == 15
+    assert capsys.readouterr().err == f"{cache} is of other faces, or of another program: made again\n"
+    textures_of(dataset.subset(range(30)), cache, first["mean"] + 1)
+    assert len(made) == 3, "warped to another mean"
+    textures_of(dataset.subset(range(30)), cache, first["mean"] + 1)
+    assert len(made) == 3
+    np.savez(tmp_path / "old.npz", **first)
+    textures_of(dataset, tmp_path / "old.npz")
+    assert len(made) == 4, "nobody knows of which faces that was"
+    assert [path.name for path in cache.parent.iterdir()] == [name]
 
 
 def test_moving_along_glasses_puts_them_on():

@@ -1,5 +1,6 @@
 """The network, its weights, the loss, and training: reproducible, resumable, in several processes."""
 
+import copy
 import csv
 import json
 import math
@@ -20,14 +21,13 @@ from torch.nn import functional as F
 
 import compress
 import train
-from calibrate import calibrate, fit_temperature, fit_threshold
 from conftest import ROOT, cartoon, write_meglass
-from data_load import Label, MeGlass, read_corrections
+from data_load import Label, MeGlass
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from find_data import DataError
 from glasses.classifiers import OnnxClassifier
-from glasses.crops import KINDS, align_face
+from glasses.crops import CROP, KINDS, align_face
 from glasses.photos import read_image
 from losses import glasses_loss
 from models import (
@@ -39,9 +39,11 @@ from models import (
     make_model,
     pick_device,
     save_weights,
+    standardize,
 )
+from run_config import RunConfig, Settings
 from sources import load_sources
-from train import BalancedBatches, Learner, Settings, Trainer
+from train import BalancedBatches, Learner, Trainer
 
 SHIPPED = ROOT / "weights" / "glasses.safetensors"
 
@@ -156,34 +158,6 @@ def test_unknown_architecture_is_named():
         make_model("vgg")
 
 
-def test_calibration_finds_a_known_temperature_and_threshold():
-    generator = torch.Generator().manual_seed(0)
-    true = torch.randn(10_000, 3, generator=generator) * 2
-    labels = torch.multinomial(true.softmax(1), 1, generator=generator).squeeze(1)
-    temperature, threshold = calibrate([true * 1.7], [labels])
-    assert temperature == pytest.approx(1.7, rel=0.06)
-    assert threshold == pytest.approx(0.5, abs=0.05)
-    assert fit_temperature([true * 1.7], [labels]) == pytest.approx(temperature, abs=1e-4)
-    assert fit_threshold([true * 1.7], [labels], temperature) == threshold
-
-
-def logits_of(probabilities: list[float]) -> torch.Tensor:
-    """(N, 3) logits of so much P(glasses), half of it for each kind."""
-    p = torch.tensor(probabilities)
-    return torch.stack([1 - p, p / 2, p / 2], dim=1).log()
-
-
-def test_threshold_by_hand():
-    none, worn, more = Label.NONE, Label.UNKNOWN_KIND, Label.SUNGLASSES
-    logits = [logits_of([0.1, 0.35, 0.72, 0.9]), logits_of([0.6, 0.74])]
-    labels = [torch.tensor([none, none, worn, more]), torch.tensor([none, worn])]
-    assert fit_threshold(logits, labels) == 0.61, "all right from 0.61 to 0.72: the nearest to 0.5"
-    assert fit_threshold(logits[:1], labels[:1]) == 0.5
-    large, small = logits_of([0.1, 0.1, 0.1, 0.1, 0.55, 0.55]), logits_of([0.1, 0.52])
-    labels = [torch.tensor([none] * 6), torch.tensor([none, worn])]
-    assert fit_threshold([large, small], labels) == 0.5, "a mean over the sources: over all faces 0.56 is better"
-
-
 # ----------------------------------------------------------------------------------------------- training
 
 
@@ -207,24 +181,6 @@ def test_processes_share_a_batch_without_overlap():
         assert sorted(indices) == sorted([*parts[0][step], *parts[1][step]])
 
 
-def test_sources_are_split_the_same_with_no_identity_in_both(meglass):
-    training, validation = load_sources({"meglass": str(meglass)}, {})
-    assert not set(training["meglass"].identities) & set(validation["meglass"].identities)
-    assert len(training["meglass"]) + len(validation["meglass"]) == len(MeGlass(meglass))
-
-
-def test_corrections_reach_training_and_validation(meglass, tmp_path):
-    files = MeGlass(meglass).files
-    table = tmp_path / "corrections.csv"
-    for source, expected in (("meglass", {Label.SUNGLASSES}), ("celeba", {Label.NONE, Label.EYEGLASSES})):
-        table.write_text("source,file,kind\n" + "".join(f"{source},{file.name},sunglasses\n" for file in files))
-        for part in load_sources({"meglass": str(meglass)}, {}, read_corrections(table)):
-            assert set(part["meglass"].labels) == expected, "a source's corrections are for its own files"
-    table.write_text("source,file,kind\nceleba,a.jpg,monocle\n")
-    with pytest.raises(DataError, match="'monocle'"):
-        read_corrections(table)
-
-
 def arguments(meglass, out, *more) -> list[str]:
     """Of train.py, for a short run."""
     return [
@@ -239,10 +195,13 @@ def _other_tests_need_no_deterministic_algorithms():
     torch.use_deterministic_algorithms(False)
 
 
+PEOPLE = 24  # so many that some are in each part
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A data set of drawn faces, and the folder of a whole run on it."""
-    meglass = write_meglass(tmp_path_factory.mktemp("train") / "meglass", people=16, each=4)
+    meglass = write_meglass(tmp_path_factory.mktemp("train") / "meglass", people=PEOPLE, each=4)
     out = meglass.parent / "whole"
     assert train.main(arguments(meglass, out)) == 0
     return meglass, out
@@ -266,7 +225,7 @@ def log(folder) -> list[dict[str, str]]:
 
 def test_a_run_leaves_weights_log_and_curve(finished):
     _, out = finished
-    names = ["checkpoint.pt", "curve.png", "glasses.onnx", "glasses.safetensors", "log.csv"]
+    names = ["checkpoint.pt", "config.json", "curve.png", "glasses.onnx", "glasses.safetensors", "log.csv"]
     assert sorted(p.name for p in out.iterdir()) == names
     rows = log(out)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
@@ -330,14 +289,86 @@ def test_a_killed_run_resumes_to_the_same_result(finished, capsys):
 
 
 @pytest.mark.parametrize(
-    ("more", "differing"), [(("--seed", 9, "--batch", 8), "batch, seed"), (("--epochs", 2), "epochs")]
+    ("more", "differences"),
+    [
+        (("--seed", 9, "--batch", 8), ["batch was 16, is 8", "seed was 0, is 9"]),
+        (("--epochs", 2), ["epochs was 3, is 2"]),
+        (("--bfloat16",), ["bfloat16 was False, is True"]),
+        (("--teacher", SHIPPED), ["hints was nothing, is 1.0", "teachers was nothing, is ["]),
+        (("--init", "checkpoint.pt"), ["start was nothing, is "]),
+    ],
 )
-def test_a_checkpoint_of_another_run_is_refused(finished, capsys, more, differing):
+def test_a_checkpoint_of_another_run_is_refused(finished, capsys, more, differences):
     meglass, out = finished
+    more = [out / value if value == "checkpoint.pt" else value for value in more]
     assert train.main(arguments(meglass, out, "--resume", *more)) == 1
     errors = capsys.readouterr().err
-    assert f"is of another run: its {differing} differ" in errors
+    _, _, told = errors.partition("is of another run: ")
+    assert all(difference in told for difference in differences), errors
+    assert told.count(" was ") == len(differences)
     assert errors.count("\n") == 1
+
+
+def test_other_faces_are_another_run(finished, capsys, tmp_path):
+    """A further source, a corrected label, and a picture with other pixels."""
+    meglass, out = finished
+    (tmp_path / "more").mkdir()
+    for number in range(40):
+        file = tmp_path / "more" / ("glasses", "no_glasses")[number % 2] / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        cartoon(1 - number % 2, seed=number).save(file)
+    data = ("--data", f"meglass={meglass}", f"folder={tmp_path / 'more'}")
+    assert train.main(arguments(meglass, out, "--resume", *data)) == 1
+    told = capsys.readouterr().err
+    assert "train folder was nothing, is " in told
+    assert "select folder was nothing, is " in told
+    assert "meglass was" not in told
+    assert told.count("\n") == 1
+
+    for part, name in (("train", "train meglass"), ("select", "select meglass")):
+        file = getattr(load_sources({"meglass": str(meglass)}, {}), part)["meglass"].files[0]
+        table = tmp_path / "corrections.csv"
+        table.write_text(f"source,file,kind\nmeglass,{file.name},sunglasses\n")
+        assert train.main(arguments(meglass, out, "--resume", "--corrections", table)) == 1
+        told = capsys.readouterr().err
+        assert f"{name} was " in told
+        assert "corrections was nothing, is " in told
+        assert told.count(" was ") == 2
+
+    changed = tmp_path / "changed"
+    shutil.copytree(meglass, changed, ignore=shutil.ignore_patterns("cache"))
+    file = changed / "MeGlass_120x120" / load_sources({"meglass": str(meglass)}, {}).train["meglass"].files[0].name
+    cartoon(0, seed=77).save(file, quality=92)
+    assert train.main(arguments(changed, out, "--resume")) == 1
+    told = capsys.readouterr().err
+    assert "train meglass was " in told
+    assert told.count(" was ") == 1
+
+
+def test_other_versions_are_a_line_and_no_error(finished, tmp_path, monkeypatch):
+    meglass, out = finished
+    shutil.copytree(out, tmp_path / "copy")
+    monkeypatch.setattr(train, "versions", lambda faces: {"torch": "0.1"})
+    with pytest.warns(UserWarning, match=r"is of other versions: versions torch was \d\S*, is 0\.1;") as caught:
+        assert train.main(arguments(meglass, tmp_path / "copy", "--resume")) == 0
+    assert len([warning for warning in caught if "versions" in str(warning.message)]) == 1
+    assert same(out, tmp_path / "copy")
+
+
+def test_all_files_of_a_run_hold_its_config(finished):
+    _, out = finished
+    config = json.loads((out / "config.json").read_text())
+    assert (config["epochs"], config["batch"], config["keep"], config["teachers"]) == (3, 16, 0, [])
+    assert set(config["train"]) == set(config["select"]) == {"meglass"}
+    assert {"torch", "torchvision", "numpy", "opencv"} <= config["versions"].keys()
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["config"] == config
+    assert load_weights(out / "glasses.safetensors")[1]["config"] == config
+    properties = OnnxClassifier(out / "glasses.onnx").session.get_modelmeta().custom_metadata_map
+    assert json.loads(properties["config"]) == config
+    header = load_weights(out / "glasses.safetensors")[1]
+    assert json.loads(properties["interval"]) == header["interval"]
+    low, high = header["interval"]
+    assert low <= header["threshold"] <= high
 
 
 def one_cycle(step: int, steps: int, highest: float = 4e-3) -> float:
@@ -354,7 +385,7 @@ def test_more_epochs_extend_a_run_by_a_longer_cycle(finished, capsys, tmp_path):
     told = capsys.readouterr().out
     assert told.count("extended from 3 to 5 epochs: the cycle of the learning rate is stretched") == 1
     assert "resumed after epoch 3" in told
-    rows, steps = log(longer), len(MeGlass(meglass)) * 4 // 5 // 16 + 1
+    rows, steps = log(longer), math.ceil(len(load_sources({"meglass": str(meglass)}, {}).train["meglass"]) / 16)
     assert rows[:3] == log(out), "what was learned stays"
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]
     rates = [float(row["lr"]) for row in rows]
@@ -363,6 +394,7 @@ def test_more_epochs_extend_a_run_by_a_longer_cycle(finished, capsys, tmp_path):
     assert not same(out, longer)
     assert train.main(arguments(meglass, longer, "--resume", "--epochs", 5)) == 0
     assert "extended" not in capsys.readouterr().out, "it has this length now"
+    assert json.loads((longer / "config.json").read_text())["extended"] == [3], "five epochs at once are another run"
 
 
 def test_a_stretched_cycle_goes_on_as_a_long_one():
@@ -396,7 +428,16 @@ def test_fine_tuning_starts_from_the_weights_of_another_run(finished, capsys):
     # all of the first weights, whatever was learned after them
     assert train.main(arguments(meglass, kept, *init, "--lr", 0.1, "--keep", 1)) == 0
     assert "last epoch; wrote" in capsys.readouterr().out
-    assert same(out, kept)
+    second = weights(kept)
+    for name in ("classifier.weight", "classifier.weight.scale", "classifier.bias"):
+        np.testing.assert_array_equal(first[name], second[name])
+    assert train.main(arguments(meglass, kept, *init, "--lr", 0.1, "--keep", 0.5, "--resume")) == 1
+    assert "keep was 1.0, is 0.5" in capsys.readouterr().err
+    assert (
+        train.main(arguments(meglass, kept, "--init", kept / "checkpoint.pt", "--lr", 0.1, "--keep", 1, "--resume"))
+        == 1
+    )
+    assert "start was " in capsys.readouterr().err
 
 
 def test_other_files_are_no_checkpoints(finished, capsys, tmp_path):
@@ -449,8 +490,15 @@ def test_wrong_arguments_are_one_line(arguments, message, tmp_path, capsys):
     ("more", "message"),
     [
         (["--init", "x.pt", "--architecture", "resnet18"], "leave --architecture"),
-        (["--epochs", "0"], "--epochs and --batch must be at least 1"),
-        (["--batch", "-3"], "--epochs and --batch must be at least 1"),
+        (["--epochs", "0"], "epochs must be at least 1, not 0"),
+        (["--batch", "0"], "batch must be at least 1, not 0"),
+        (["--batch", "-3"], "batch must be at least 1, not -3"),
+        (["--lr", "0"], "lr must be above 0, not 0.0"),
+        (["--keep", "0.5"], "name them with --init"),
+        (["--keep", "0.5", "--resume"], "name them with --init"),
+        (["--init", "x.pt", "--keep", "1.5"], "keep must be between 0 and 1, not 1.5"),
+        (["--hints", "1"], "name one with --teacher"),
+        (["--teacher", "x", "--hints", "-1"], "hints must be at least 0, not -1.0"),
     ],
 )
 def test_a_wrong_command_line_is_refused(more, message, capsys):
@@ -466,12 +514,14 @@ def test_bad_faces_are_left_out_on_request(meglass, tmp_path, capsys):
     with pytest.raises(DataError, match="missing file"):
         train.load_faces(train.parse_arguments(arguments))
     with pytest.warns(UserWarning, match="left out 1 of the faces"):
-        parts = train.load_faces(train.parse_arguments([*arguments, "--skip-bad"]))
+        train.load_faces(train.parse_arguments([*arguments, "--skip-bad"]))
+    with pytest.warns(UserWarning, match="left out 1 of the faces"):
+        parts = load_sources({"meglass": str(meglass)}, {}, strict=False)
     assert sum(len(part["meglass"]) for part in parts) == 39
 
 
 def test_faces_of_one_class_train_after_a_warning(tmp_path, capsys):
-    for number in range(10):
+    for number in range(40):
         file = tmp_path / "with_glasses" / f"{number}.png"
         file.parent.mkdir(exist_ok=True)
         cartoon(1, seed=number).save(file)
@@ -495,15 +545,243 @@ def test_a_student_is_taught_in_bfloat16_pruned_and_taught_again(finished, capsy
     network, header = load_weights(smaller / "glasses.safetensors")
     assert network.widths == tuple(header["widths"]) == (4, 4, 4, 8, 8, 4)
     assert train.main(arguments(meglass, smaller, "--resume", "--init", pruned, *teach)) == 1
-    assert "its hints differ" in capsys.readouterr().err
+    assert "another run: hints was 0.0, is 1.0;" in capsys.readouterr().err
 
 
-def test_nothing_listens_after_training_and_a_run_without_a_loss_is_one_line(finished, tmp_path):
+def test_nothing_listens_after_training_and_nothing_is_exported_before(finished, tmp_path):
     meglass, _ = finished
     faces = {"meglass": CachedFaces(MeGlass(meglass), load_detector("center"), tmp_path)}
     trainer = Trainer(faces, faces, tmp_path, 1, batch=64, workers=0, teachers=[GlassesCNN((8,) * 6)])
-    with pytest.raises(ValueError, match="no number in any epoch"):
+    with pytest.raises(ValueError, match="no epoch was trained"):
         trainer.export()
     trainer.fit(report=lambda history: None)
     for network in (trainer.learner.model, trainer.average.module, *trainer.teachers):
         assert not any(module._forward_hooks for module in network.modules())
+
+
+# ------------------------------------------------------------------------- what a change of the code must not survive
+
+
+class Crops:
+    """Faces of one brightness each, as `CachedFaces` are asked for."""
+
+    def __init__(self, levels, labels):
+        self.crops = torch.tensor(levels, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 96, 144)
+        self.labels = np.array(labels)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return self.crops[index], torch.from_numpy(self.labels[index])
+
+
+class Bright(nn.Module):
+    """Says glasses of a bright face with P = 0.9, eyeglasses with 0.6, and none of a dark one with 0.9."""
+
+    crop = CROP
+
+    def forward(self, faces):
+        bright = (faces.mean((1, 2, 3)) > 0.5)[:, None]
+        return torch.where(bright, torch.tensor([0.1, 0.6, 0.3]), torch.tensor([0.9, 0.05, 0.05])).log()
+
+
+def test_validation_by_hand():
+    sources = {
+        "a": Crops([200, 200, 200, 10], [Label.UNKNOWN_KIND, Label.EYEGLASSES, Label.NONE, Label.NONE]),
+        "b": Crops([10, 10, 10], [Label.NONE, Label.NONE, Label.SUNGLASSES]),
+    }
+    row = train.validate(Bright(), sources, "cpu")
+    a, b = -np.log([0.9, 0.6, 0.1, 0.9]).mean(), -np.log([0.9, 0.9, 0.05]).mean()
+    expected = {"a_loss": a, "a_accuracy": 3 / 4, "b_loss": b, "b_accuracy": 2 / 3, "loss": (a + b) / 2}
+    assert row == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.fixture
+def few(finished, tmp_path, monkeypatch) -> dict[str, CachedFaces]:
+    """A source of 96 faces; what is exported of it is not written as ONNX, which takes seconds."""
+    monkeypatch.setattr(train, "export_onnx", lambda *arguments: None)
+    return {"m": CachedFaces(MeGlass(finished[0]), load_detector("center"), tmp_path / "cache")}
+
+
+def states(module: nn.Module) -> dict[str, torch.Tensor]:
+    return copy.deepcopy(module.state_dict())
+
+
+def quiet(history) -> None:
+    """A report that prints nothing."""
+
+
+def test_the_epoch_of_the_least_loss_is_the_result(few, tmp_path, monkeypatch):
+    trainer = Trainer(few, few, tmp_path, 3, batch=48, workers=0, widths=(8,) * 6)
+    losses, seen, real = [0.7, 0.2, 0.5], [], train.validate
+
+    def validate(model, sources, device):
+        assert sources is few
+        seen.append(states(model))
+        return real(model, sources, device) | {"loss": losses[len(seen) - 1]}
+
+    monkeypatch.setattr(train, "validate", validate)
+    trainer.fit(report=quiet)
+    assert trainer.best["epoch"] == 2
+    path = trainer.export()
+    for name, value in trainer.result().state_dict().items():
+        assert torch.equal(value, seen[1][name]), name
+    bias = weights(path.parent)["classifier.bias"]
+    np.testing.assert_array_equal(bias, seen[1]["classifier.bias"].half())
+    assert not np.array_equal(bias, seen[2]["classifier.bias"].half())
+
+
+def test_keep_is_a_share_and_batch_statistics_are_those_of_the_faces(few, tmp_path):
+    torch.manual_seed(1)
+    start = GlassesCNN((8,) * 6, dropout=0)
+    first = states(start)
+    trainer = Trainer(few, few, tmp_path, 1, network=start, keep=0.25, lr=0.02, batch=32, workers=0)
+    trainer.fit(report=quiet)
+    last, kept = states(trainer.average.module), trainer.result()
+    for name, value in kept.named_parameters():
+        assert (last[name] - first[name]).abs().max() > 1e-3, name
+        torch.testing.assert_close(value.data, 0.25 * first[name] + 0.75 * last[name], rtol=1e-5, atol=1e-6)
+
+    batches = [faces for faces, _ in trainer.loader]  # the sampler still has the seed of those
+    x = torch.cat([standardize(faces) for faces in batches])
+    maps = F.conv2d(x, kept.features[0][0].weight, stride=2, padding=1)
+    torch.testing.assert_close(kept.features[0][1].running_mean, maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    again = copy.deepcopy(kept).train()
+    inputs = {name: [] for name, layer in again.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+    for name, found in inputs.items():
+        again.get_submodule(name).register_forward_pre_hook(lambda _, given, found=found: found.append(given[0]))
+    with torch.no_grad():
+        for faces in batches:
+            again(faces)
+    for name, found in inputs.items():
+        layer = kept.get_submodule(name)
+        torch.testing.assert_close(
+            layer.running_mean, torch.stack([x.mean((0, 2, 3)) for x in found]).mean(0), rtol=1e-4, atol=1e-5
+        )
+        torch.testing.assert_close(
+            layer.running_var, torch.stack([x.var((0, 2, 3)) for x in found]).mean(0), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_second_export_is_the_same(few, tmp_path):
+    trainer = Trainer(few, few, tmp_path, 1, network=GlassesCNN((8,) * 6), keep=0.5, lr=0.02, batch=48, workers=0)
+    trainer.fit(report=quiet)
+    _, header = load_weights(trainer.export())
+    first = weights(tmp_path)
+    assert load_weights(trainer.export())[1] == header
+    for name, value in weights(tmp_path).items():
+        np.testing.assert_array_equal(value, first[name])
+    resumed = Trainer(few, few, tmp_path, 1, network=read_start(), keep=0.5, lr=0.02, batch=48, workers=0)
+    with pytest.raises(ValueError, match=r"start was .*, is"):
+        resumed.resume()
+
+
+def read_start() -> GlassesCNN:
+    """Random weights, where those of the run were meant."""
+    torch.manual_seed(99)
+    return GlassesCNN((8,) * 6)
+
+
+def test_keep_needs_weights_to_start_from(few, tmp_path):
+    with pytest.raises(ValueError, match="keep is a share of the weights that training starts from"):
+        Trainer(few, few, tmp_path, 1, keep=0.5)
+
+
+RANK = """
+import os, sys, torch, torch.distributed as dist
+from torch.nn import functional as F
+from models import GlassesCNN
+from run_config import Settings
+from train import Learner
+
+torch.set_num_threads(1)
+rank, store, out = int(sys.argv[1]), *sys.argv[2:]
+dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
+start, faces, labels = torch.load(out + ".given")
+network = GlassesCNN((8,) * 6)
+network.load_state_dict(start)
+learner = Learner(network.eval(), Settings(), 10, "cpu")
+learner.step(faces[rank::2], labels[rank::2], lambda faces, logits, labels: F.cross_entropy(logits, labels))
+if rank == 0:
+    torch.save({name: value.grad for name, value in network.named_parameters()}, out)
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path):
+    """On the same batch; evaluation mode freezes the batch statistics, which each process has of its own."""
+    torch.manual_seed(0)
+    network, faces, labels = GlassesCNN((8,) * 6), torch.rand(12, 3, 64, 96), torch.arange(12) % 3
+    torch.save((network.state_dict(), faces, labels), tmp_path / "gradients.given")
+    command = [sys.executable, "-c", RANK]
+    ranks = [
+        subprocess.Popen([*command, str(rank), tmp_path / "store", tmp_path / "gradients"], cwd=ROOT, env=one_thread())
+        for rank in (0, 1)
+    ]
+    assert [process.wait(timeout=120) for process in ranks] == [0, 0]
+    F.cross_entropy(network.eval()(faces), labels).backward()
+    found = torch.load(tmp_path / "gradients")
+    for name, value in network.named_parameters():
+        torch.testing.assert_close(found[name], value.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("more", [(), ("--bfloat16",)])
+def test_bfloat16_is_what_the_network_computes_in(finished, tmp_path, monkeypatch, more):
+    meglass, _ = finished
+    given, real = [], train.glasses_loss
+
+    def loss(logits, labels, *smoothing):
+        if smoothing:  # in training
+            given.append(torch.equal(logits.bfloat16().float(), logits))
+        return real(logits, labels, *smoothing)
+
+    monkeypatch.setattr(train, "glasses_loss", loss)
+    monkeypatch.setattr(train, "export_onnx", lambda *arguments: None)
+    assert train.main(arguments(meglass, tmp_path, "--epochs", 1, *more)) == 0
+    assert given
+    assert set(given) == {bool(more)}
+
+
+def test_a_run_that_diverges_ends_at_once_with_one_line(finished, tmp_path, capsys):
+    meglass, _ = finished
+    assert train.main(arguments(meglass, tmp_path, "--lr", "1e30", "--epochs", 100)) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("train.py: the loss is nan in epoch 1: train with a lower --lr")
+    assert told.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_corrections_of_no_face_are_named(finished, tmp_path, capsys):
+    meglass, _ = finished
+    table = tmp_path / "corrections.csv"
+    table.write_text("source,file,kind\nceleba,1.jpg,none\nmeglass,nobody.jpg,none\n")
+    assert train.main(arguments(meglass, tmp_path, "--corrections", table)) == 1
+    assert capsys.readouterr().err == "train.py: corrections: no face of meglass is nobody.jpg; fix these rows\n"
+    for row, word in (("meglass,x.jpg", "x.jpg has the unknown kind ''"), ("meglass,x.jpg,monocle", "'monocle'")):
+        table.write_text(f"source,file,kind\n{row}\n")
+        assert train.main(arguments(meglass, tmp_path, "--corrections", table)) == 1
+        told = capsys.readouterr().err
+        assert word in told
+        assert told.count("\n") == 1
+
+
+def test_nothing_is_chosen_on_the_faces_that_are_reported(finished, tmp_path):
+    """Neither the report part nor the sources of --validate are even opened: here their pictures are broken."""
+    meglass = tmp_path / "meglass"
+    shutil.copytree(finished[0], meglass, ignore=shutil.ignore_patterns("cache"))
+    for file in load_sources({"meglass": str(meglass)}, {}).report["meglass"].files:
+        file.write_bytes(b"no picture")
+    validate = ("--validate", f"folder={tmp_path / 'nowhere'}")
+    options = train.parse_arguments(arguments(meglass, tmp_path / "run", *validate))
+    trainer = train.make_trainer(options, "cpu")
+    parts = load_sources({"meglass": str(finished[0])}, {})
+    assert [file.name for file in trainer.select["meglass"].files] == [f.name for f in parts.select["meglass"].files]
+    assert len(trainer.sampler.weights) == len(parts.train["meglass"])
+    before = json.loads((finished[1] / "config.json").read_text())
+    assert trainer.config.compare(before) == ({}, {}), "wherever the data set lies"
+    assert isinstance(trainer.config, RunConfig)

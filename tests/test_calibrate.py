@@ -1,0 +1,115 @@
+"""Temperature and threshold against cases worked out by hand and against a slow search in exact fractions."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from calibrate import THRESHOLDS, Calibration, calibrate, fit_temperature, fit_threshold
+from data_load import Label
+
+
+def faces(*groups: tuple[int, float, Label]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and labels of `groups`: (how many faces, their P(glasses), their label)."""
+    worn = [p for count, p, _ in groups for _ in range(count)]
+    labels = [int(label) for count, _, label in groups for _ in range(count)]
+    logits = [[0.0, math.log(p / (1 - p)), -60.0] for p in worn]
+    return torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
+
+
+def fit(*sources) -> tuple[float, float, float]:
+    return fit_threshold([z for z, _ in sources], [y for _, y in sources])
+
+
+def slow_threshold(sources: list[list[tuple[float, bool]]]) -> tuple[float, float, float]:
+    """The definition, face by face: sources of (P(glasses), wears some)."""
+    scores = {}
+    for hundredths in range(20, 81):
+        threshold, rates = hundredths / 100, []
+        for source in sources:
+            right = sum(1 for p, worn in source if (p >= threshold) is worn)
+            rates.append((Fraction(right, len(source)), len(source)))
+        mean = sum(rate for rate, _ in rates) / len(rates)
+        error = math.sqrt(sum(rate * (1 - rate) / count for rate, count in rates)) / len(rates)
+        scores[threshold] = mean, error
+    best = max(scores, key=lambda threshold: scores[threshold][0])  # the lowest of equal ones
+    least = scores[best][0] - scores[best][1] - 1e-9
+    good = [threshold for threshold, (mean, _) in scores.items() if mean >= least]
+    nearest = min(round(abs(threshold - 0.5), 2) for threshold in good)
+    chosen = [threshold for threshold in good if round(abs(threshold - 0.5), 2) == nearest]
+    return max(chosen, key=lambda threshold: scores[threshold][0]), min(good), max(good)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_threshold_is_that_of_a_slow_search(seed):
+    rng, sources = np.random.default_rng(seed), []
+    for _ in range(rng.integers(1, 4)):
+        worn = rng.random(rng.integers(20, 120)) < 0.4
+        score = np.where(worn, 1.2, -1.2) + rng.normal(rng.uniform(-1, 1.5), rng.uniform(0.3, 2), len(worn))
+        sources.append(list(zip((1 / (1 + np.exp(-score))).tolist(), worn.tolist(), strict=True)))
+    drawn = [faces(*((1, p, Label.EYEGLASSES if worn else Label.NONE) for p, worn in source)) for source in sources]
+    assert fit(*drawn) == slow_threshold(sources)
+
+
+def test_where_nothing_errs_the_nearest_to_one_half_of_the_gap_is_taken():
+    right = faces((50, 0.605, Label.NONE), (50, 0.725, Label.UNKNOWN_KIND))
+    assert fit(right) == (0.61, 0.61, 0.72)
+    right = faces((50, 0.305, Label.NONE), (50, 0.405, Label.SUNGLASSES))
+    assert fit(right) == (0.4, 0.31, 0.4)
+    assert fit(faces((50, 0.1, Label.NONE), (50, 0.9, Label.EYEGLASSES))) == (0.5, 0.2, 0.8)
+
+
+def test_the_search_reaches_both_ends_and_no_further():
+    assert fit(faces((9, 0.795, Label.NONE), (9, 0.9, Label.EYEGLASSES))) == (0.8, 0.8, 0.8)
+    assert fit(faces((9, 0.1, Label.NONE), (9, 0.205, Label.EYEGLASSES))) == (0.2, 0.2, 0.2)
+    assert THRESHOLDS.tolist() == [i / 100 for i in range(20, 81)]
+
+
+@pytest.mark.parametrize(("between", "expected"), [(3, (0.5, 0.2, 0.8)), (4, (0.61, 0.61, 0.8))])
+def test_the_best_is_only_taken_where_it_is_better_by_a_standard_error(between, expected):
+    """Of 400 faces 10 are wrong at any threshold: one standard error of 390 in 400 is 3.12 faces."""
+    groups = (200 - between, 0.1, Label.NONE), (between, 0.605, Label.NONE)
+    assert fit(faces(*groups, (190, 0.9, Label.EYEGLASSES), (10, 0.05, Label.EYEGLASSES))) == expected
+
+
+def test_each_source_weighs_the_same():
+    """0.56 is better by 4 of 4,000 faces of the large source, 0.5 by 10 of 40 of the small one."""
+    large = faces((1996, 0.1, Label.NONE), (4, 0.555, Label.NONE), (2000, 0.9, Label.EYEGLASSES))
+    small = faces((20, 0.1, Label.NONE), (10, 0.555, Label.EYEGLASSES), (10, 0.9, Label.EYEGLASSES))
+    assert fit(large, small) == (0.5, 0.2, 0.55)
+    assert fit(large)[0] == 0.56
+
+
+def test_logits_as_large_again_double_the_temperature_and_leave_the_thresholds():
+    rng = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(4000, 3, generator=rng)
+    labels = torch.multinomial(F.softmax(logits, 1), 1, generator=rng)[:, 0]
+    one, two = calibrate([logits], [labels]), calibrate([2 * logits], [labels])
+    assert isinstance(one, Calibration)
+    assert one.temperature == pytest.approx(1, abs=0.05), "the labels were drawn with these probabilities"
+    assert two.temperature == pytest.approx(2 * one.temperature, abs=2e-4)
+    assert two[1:] == one[1:] == fit_threshold([logits], [labels], fit_temperature([logits], [labels]))
+    assert one.low <= one.threshold <= one.high
+    assert fit_threshold([2 * logits], [labels])[1:] != one[1:], "the temperature counts"
+
+
+def test_a_probability_at_the_threshold_is_glasses():
+    z = torch.zeros(9, 3, dtype=torch.float64)
+    z[:, 2] = -1e9  # P(glasses) is exactly 0.5
+    y = torch.full((9,), int(Label.EYEGLASSES))
+    assert fit_threshold([z], [y])[0] == 0.5
+
+
+def test_the_temperature_search_ends_at_four():
+    z, y = faces((50, 0.999999, Label.NONE), (50, 0.999999, Label.EYEGLASSES))
+    assert fit_temperature([100 * z], [y]) == pytest.approx(4)
+
+
+def test_logits_and_labels_of_other_sources_are_refused():
+    z, y = faces((5, 0.9, Label.EYEGLASSES))
+    for fit_one in (fit_temperature, fit_threshold):
+        with pytest.raises(ValueError, match="zip"):
+            fit_one([z, z], [y])

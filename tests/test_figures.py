@@ -1,0 +1,248 @@
+"""The figures: every name is shown and told apart, text fits, axes have names, and the numbers are those given."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.container import BarContainer, ErrorbarContainer
+from matplotlib.patches import Rectangle
+
+import figures
+
+
+def test_pictures_are_not_stretched():
+    images = [np.zeros((50, 100, 3), np.uint8), np.zeros((60, 60, 3), np.uint8)]
+    figure = figures.show_images(images, ["wide", "square"], columns=2, frames=["red", ""])
+    FigureCanvasAgg(figure).draw()
+    for axis, image in zip(figure.axes, images, strict=True):
+        box = axis.get_window_extent()
+        assert box.width / box.height == pytest.approx(image.shape[1] / image.shape[0], rel=0.03)
+
+
+TRUTH, P = np.array([True, False, True, False, True]), np.array([0.9, 0.2, 0.7, 0.6, 0.4])
+HISTORY = [{"epoch": 1, "train_loss": 1.0, "loss": 0.9, "a_loss": 0.9, "a_accuracy": 0.6, "lr": 1e-3}]
+TABLE = pd.DataFrame({"damage": ["blur"] * 2, "level": [0, 5], "net": [1.0, 0.8]})
+TIMES = pd.DataFrame(
+    {"what": ["cpu"] * 2, "batch": [1, 8], "median": [1e-3, 4e-3], "p5": [9e-4, 3e-3], "p95": [2e-3, 6e-3]}
+)
+LATENCY = pd.DataFrame(
+    [
+        (network, runtime, "cpu", 1, batch, milliseconds * batch, milliseconds * batch * 1.1)
+        for network, milliseconds in (("large", 2.0), ("small", 0.2))
+        for runtime in ("torch", "ONNX Runtime", "ONNX Runtime, INT8")
+        for batch in (1, 64)
+    ],
+    columns=["network", "runtime", "device", "threads", "batch", "median_ms", "p95_ms"],
+)
+ACCURACY = pd.DataFrame(
+    [
+        ("teacher", "large", "float32", 10_000_000, 0.998, 0.996, 0.999),
+        ("student", "small", "float32", 90_000, 0.996, 0.994, 0.998),
+        ("beaten", "small", "float32", 100_000, 0.990, 0.985, 0.995),
+        ("never timed", "other", "int8", 95_000, 0.997, 0.995, 0.999),
+    ],
+    columns=["network", "shape", "arithmetic", "bytes", "accuracy", "low", "high"],
+)
+DRAWN = {
+    "latency": lambda: figures.plot_latency(LATENCY),
+    "pareto": lambda: figures.plot_pareto(ACCURACY, LATENCY),
+    "counts": lambda: figures.plot_counts({"a": pd.DataFrame({"kind": ["none", "glasses"]})}),
+    "bars": lambda: figures.plot_bars({"a": 1.0, "b": 20.0}, "faces a second", log=True),
+    "curves": lambda: figures.plot_curves(HISTORY, 3),
+    "no curves yet": lambda: figures.plot_curves([], 3),
+    "loss": lambda: figures.plot_loss([1.0, 0.5], chance=1.1),
+    "rates": lambda: figures.plot_rates([1e-3, 1e-2, 1e-1], [1.0, 0.5, 2.0], 1e-2),
+    "confusion": lambda: figures.plot_confusion({"net": np.array([[5, 1], [0, 4]])}),
+    "roc": lambda: figures.plot_roc_and_pr({"net": (TRUTH, P)}),
+    "reliability": lambda: figures.plot_reliability({"net": (TRUTH, P)}),
+    "thresholds": lambda: figures.plot_thresholds(TRUTH, P, 0.5),
+    "matrix": lambda: figures.plot_matrix(pd.DataFrame({"x": [0.9]}, index=["y"]), "trained on", "judged on"),
+    "robustness": lambda: figures.plot_robustness(TABLE, ["net"]),
+    "times": lambda: figures.plot_times(TIMES, "what"),
+    "stages": lambda: figures.plot_stages(pd.DataFrame({"decode": [1e-3], "detect": [2e-3]}, index=["slim"])),
+}
+
+# More than there are colours, some of them long.
+NAMES = [
+    *("celeba", "meglass", "lfw", "kaggle", "ffhq", "folder", "sample", "table", "another", "GAN faces only"),
+    *("both, not augmented", "student, half, distilled"),
+]
+RNG = np.random.default_rng(0)
+FACES = {
+    name: pd.DataFrame(
+        {
+            "kind": RNG.choice(["none", "eyeglasses", "sunglasses", "unknown_kind"], count, p=[0.6, 0.3, 0.08, 0.02]),
+            "width": RNG.choice([100 + 30 * number, 512], count),
+            "brightness": RNG.normal(100 + 5 * number, 20, count),
+            "contrast": RNG.normal(50, 5, count),
+            "identity": [str(i) for i in RNG.integers(0, count // (number + 2), count)],
+        }
+    )
+    for number, (name, count) in enumerate(zip(NAMES, np.geomspace(40, 9000, 12).astype(int), strict=True))
+}
+GIVEN = {
+    name: (truth, (truth * quality + RNG.random(300)) / (1 + quality))
+    for name, quality in zip(NAMES, np.linspace(0.3, 3, 12), strict=True)
+    for truth in [RNG.random(300) < 0.5]
+}
+OF_TWELVE = {
+    "rows": lambda: figures.show_rows({name: [np.zeros((40, 60, 3), np.uint8)] * 3 for name in NAMES}),
+    "counts": lambda: figures.plot_counts(FACES),
+    "distributions": lambda: figures.plot_distributions(FACES),
+    "bars": lambda: figures.plot_bars(dict(zip(NAMES, range(1, 13), strict=True)), "faces a second", log=True),
+    "curves": lambda: figures.plot_curves(
+        [
+            {"epoch": epoch, "train_loss": 1 / epoch, "loss": 1.2 / epoch}
+            | {f"{name}_accuracy": 0.99 - (0.2 + 0.02 * i) / epoch for i, name in enumerate(NAMES)}
+            for epoch in range(1, 9)
+        ]
+    ),
+    "confusion": lambda: figures.plot_confusion({name: np.array([[5, 1], [0, 4]]) for name in NAMES}),
+    "roc": lambda: figures.plot_roc_and_pr(GIVEN),
+    "reliability": lambda: figures.plot_reliability(GIVEN),
+    "matrix": lambda: figures.plot_matrix(
+        pd.DataFrame(RNG.uniform(0.6, 1, (12, 12)), NAMES, NAMES), "trained on", "judged on"
+    ),
+    "robustness": lambda: figures.plot_robustness(
+        pd.DataFrame({"damage": [d for d in "abcd" for _ in range(3)], "level": [0, 5, 10] * 4})
+        .assign(**{name: np.tile([1, 0.95 - i / 50, 0.9 - i / 30], 4) for i, name in enumerate(NAMES)})
+        .replace({"damage": {letter: f"damage {letter} (levels)" for letter in "abcd"}}),
+        NAMES,
+    ),
+    "times": lambda: figures.plot_times(
+        pd.concat([TIMES.assign(what=name, median=TIMES["median"] * 1.3**i) for i, name in enumerate(NAMES)]), "what"
+    ),
+    "stages": lambda: figures.plot_stages(pd.DataFrame(RNG.uniform(1e-3, 3e-3, (12, 12)), NAMES[::-1], NAMES)),
+    "latency": lambda: figures.plot_latency(
+        pd.concat(
+            [LATENCY.query("runtime == 'torch'").assign(runtime=name, network=f"of {name}") for name in NAMES]
+            + [LATENCY.query("runtime == 'torch'").assign(runtime=name) for name in NAMES]
+        ).drop_duplicates(["network", "runtime", "batch"])
+    ),
+    "pareto": lambda: figures.plot_pareto(
+        pd.concat([ACCURACY[:1].assign(network=name, bytes=5000 * 2**i) for i, name in enumerate(NAMES)]), LATENCY
+    ),
+}
+WITH_LEGEND = ("distributions", "curves", "roc", "robustness", "times", "stages", "latency", "pareto")
+DRAWN |= {f"{name}, of twelve": draw for name, draw in OF_TWELVE.items()}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_axes_have_names_and_their_text_fits(name):
+    figure = DRAWN[name]()
+    FigureCanvasAgg(figure).draw()
+    whole = figure.bbox
+    for axis in figure.axes:
+        if axis.axison and axis.has_data():
+            assert axis.get_xlabel() or not len(axis.get_xticks())
+            for label in (axis.xaxis.label, axis.yaxis.label, axis.title, *axis.get_yticklabels()):
+                box = label.get_window_extent()
+                if not label.get_text():
+                    continue
+                assert box.x0 >= whole.x0 - 1
+                assert box.x1 <= whole.x1 + 1
+            ticks = [t for t in axis.get_xticklabels() if t.get_text() and t.get_visible() and not t.get_rotation()]
+            ticks = [t.get_window_extent() for t in ticks]
+            ticks = sorted((t for t in ticks if t.width > 1), key=lambda box: box.x0)
+            assert all(a.x1 <= b.x0 + 1 for a, b in pairwise(ticks)), "tick labels overlap"
+            assert min(axis.get_window_extent().size) > 0.4 * figure.dpi, "too small"
+    texts = [text for legend in figure.legends for text in legend.get_texts()]
+    texts += [text for axis in figure.axes for text in axis.texts]
+    for box in (text.get_window_extent() for text in texts):
+        assert whole.x0 - 1 <= box.x0 < box.x1 <= whole.x1 + 1
+        assert whole.y0 - 1 <= box.y0 < box.y1 <= whole.y1 + 1
+
+
+def look_of(shown) -> tuple:
+    """By what a reader knows a line, a bar or a point again."""
+    if isinstance(shown, ErrorbarContainer):
+        shown = shown.lines[0]
+    if isinstance(shown, BarContainer):
+        shown = shown.patches[0]
+    if isinstance(shown, Rectangle):
+        return to_hex(shown.get_facecolor()), shown.get_hatch()
+    return to_hex(shown.get_color()), shown.get_linestyle(), shown.get_marker()
+
+
+@pytest.mark.parametrize("name", OF_TWELVE)
+def test_every_name_is_shown(name):
+    figure = OF_TWELVE[name]()
+    FigureCanvasAgg(figure).draw()
+    said = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    for axis in figure.axes:
+        said += [label.get_text() for label in (*axis.get_yticklabels(), *axis.get_xticklabels(), axis.title)]
+        said.append(axis.get_ylabel())
+    shown = [line.split(":")[0] for line in said]
+    assert [name for name in NAMES if name not in shown] == []
+
+
+@pytest.mark.parametrize("name", WITH_LEGEND)
+def test_no_two_names_look_the_same(name):
+    (legend,) = (figure := OF_TWELVE[name]()).legends
+    looks = {}
+    for axis in figure.axes:
+        for shown, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            assert looks.setdefault(label.split(":")[0], look_of(shown)) == look_of(shown), "the same in every axis"
+    named = [text.get_text().split(":")[0] for text in legend.get_texts()]
+    assert {*NAMES} <= {*named}
+    assert len({looks[name] for name in named}) == len(named)
+
+
+def test_distributions_of_every_source_are_drawn():
+    sizes, *others = figures.plot_distributions(FACES).axes
+    assert sum(len(line.get_xdata()) > 0 for line in sizes.lines) == 12
+    assert [len(axis.patches) for axis in others] == [12, 12, 12]
+    outlines = {(to_hex(step.get_edgecolor()), step.get_linestyle()) for step in others[0].patches}
+    assert len(outlines) == 12
+
+
+def test_people_with_very_many_pictures_are_shown():
+    table = FACES["lfw"][:1].loc[[FACES["lfw"].index[0]] * 50].assign(identity="one")
+    (outline,) = figures.plot_distributions({"lfw": table}).axes[3].patches
+    assert outline.get_xy()[:, 1].max() == 1
+
+
+def test_counts_are_all_written():
+    axis = figures.plot_counts(FACES).axes[0]
+    axis.figure.draw_without_rendering()
+    assert all(text.get_window_extent().x1 <= axis.get_window_extent().x1 for text in axis.texts)
+    numbers = sorted(int(n) for text in axis.texts for n in text.get_text().split(" + "))
+    counts = [table["kind"].value_counts() for table in FACES.values()]
+    assert numbers == sorted(int(count) for of_source in counts for count in of_source)
+
+
+def test_a_source_that_came_later_has_its_curve():
+    history = [*HISTORY, HISTORY[0] | {"epoch": 2, "later_accuracy": 0.8}]
+    lines = {line.get_label(): line.get_ydata() for line in figures.plot_curves(history).axes[1].lines}
+    assert list(lines["later"]) == pytest.approx([np.nan, 0.8], nan_ok=True)
+
+
+def test_every_batch_size_has_its_bars():
+    three = pd.concat([LATENCY, LATENCY[LATENCY["batch"] == 1].assign(batch=8)])
+    assert [axis.get_title() for axis in figures.plot_latency(three).axes] == [
+        "one face a call",
+        "8 faces a call",
+        "64 faces a call",
+    ]
+
+
+def test_figures_show_the_numbers():
+    figure = figures.plot_bars({"a": 1.5, "b": 3.0}, "x", form="{:.1f}")
+    assert [patch.get_width() for patch in figure.axes[0].patches] == [1.5, 3.0]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1.5", "3.0"]
+    accuracy, precision, recall, _ = figures.plot_thresholds(TRUTH, P, 0.5).axes[0].lines
+    at = np.argmin(np.abs(accuracy.get_xdata() - 0.5))
+    assert accuracy.get_ydata()[at] == pytest.approx(3 / 5)
+    assert (precision.get_ydata()[at], recall.get_ydata()[at]) == pytest.approx((2 / 3, 2 / 3))
+
+
+def test_the_front_joins_the_networks_that_none_beats():
+    by_bytes, by_time = figures.plot_pareto(ACCURACY, LATENCY).axes
+    (front,) = (line for line in by_bytes.lines if line.get_drawstyle() == "steps-post")
+    assert list(front.get_xdata()) == [90, 95, 10_000]
+    assert list(front.get_ydata()) == pytest.approx([0.004, 0.003, 0.002])
+    (front,) = (line for line in by_time.lines if line.get_drawstyle() == "steps-post")
+    assert list(front.get_xdata()) == [0.2, 2.0], "the one that was never timed is left out"
