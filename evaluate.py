@@ -35,6 +35,7 @@ from glasses.files import whole_file
 from glasses.photos import PhotoError, read_image
 from glasses.pipeline import GlassesPipeline, find_faces
 from models import open_classifier
+from run_config import check_corrections
 from sources import Parts, load_sources, named_paths
 
 if TYPE_CHECKING:
@@ -262,7 +263,9 @@ def answer_sources(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
     classifiers = {model: open_classifier(model, options.device) for model in options.model}
     corrections = read_corrections(options.corrections) if options.corrections else {}
     given = named_paths(options.data), named_paths(options.validate)
-    sources = getattr(load_sources(*given, strict=not options.skip_bad), options.part)
+    parts = load_sources(*given, strict=not options.skip_bad)
+    check_corrections(corrections, *parts)
+    sources = getattr(parts, options.part)
     if not sources:
         raise DataError(f"no faces in the {options.part} part: name a source in --data, or leave --part out")
     answers = {}

@@ -115,18 +115,6 @@ def robustness_table(results: Results) -> str:
 # ------------------------------------------------------------------------------------- numbers in sentences
 
 
-def total(results: Results, model: str, column: str) -> int:
-    """The sum of a column of evaluation.csv over the sources."""
-    table = results["evaluation"]
-    return int(table.loc[table["model"] == model, column].sum())
-
-
-def network(results: Results, name: str, column: str) -> float:
-    """A cell of accuracy.csv, as of "weights/glasses"."""
-    table = results["accuracy"]
-    return table.loc[table["network"] == name, column].iloc[0]
-
-
 def step(results: Results, name: str) -> pd.Series:
     """A row of photo.csv."""
     table = results["photo"]
@@ -148,10 +136,6 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "robustness": robustness_table,
     "paired": paired,
     "measured-on": lambda r: "; ".join(r.header("evaluation")[1:4]),
-    "faces": lambda r: f"{total(r, 'glasses', 'faces'):,}",
-    "errors": lambda r: str(total(r, "glasses", "errors")),
-    "errors-accurate": lambda r: str(total(r, "accurate", "errors")),
-    "errors-int-glasses": lambda r: str(int(network(r, "weights/glasses, INT8", "errors"))),
     "start": lambda r: f"{step(r, 'glasses photo.jpg, process start to end')['median_ms'] / 1000:.2f}",
 }
 
