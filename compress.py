@@ -41,7 +41,8 @@ from face_cache import CachedFaces
 from find_data import DataError
 from glasses.crops import KINDS, Crop
 from glasses.files import whole_file
-from models import Classifier, GlassesCNN, load_classifier, read_network, save_network
+from glasses.keypoints import POINTS
+from models import Classifier, GlassesCNN, fold_batch_norm, load_classifier, read_network, save_network
 from sources import load_sources, named_paths
 
 if TYPE_CHECKING:
@@ -68,29 +69,66 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, weights: str = 
 
     weights: one of STORED. Raises ImportError where onnx or onnxscript is not installed.
     """
+    crop: Crop = classifier.crop
+    model = _as_onnx(CropsToProbabilities(classifier), crop, "probabilities")
+    store_weights(model, weights)
+    header = {"threshold": classifier.threshold, "kinds": KINDS, "crop": crop}
+    header |= {key: classifier.header[key] for key in ORIGIN if key in classifier.header}
+    return _save(model, path, header)
+
+
+class CropsToPoints(nn.Module):
+    """What the tool's `glasses.keypoints.KeypointFinder` runs: the points put where the labels have them."""
+
+    def __init__(self, network: nn.Module, shift: float):
+        super().__init__()
+        self.network, self.shift = network, shift
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """(N, 112, 112, 3) uint8 -> (N, 68, 2) float32, pixels of the crop."""
+        points = self.network(faces.permute(0, 3, 1, 2).float() / 255)
+        return points + self.shift * (points[:, 45:46] - points[:, 36:37])
+
+
+def export_keypoints(
+    network: nn.Module, path: str | os.PathLike, shift: float, header: dict | None = None, weights: str = "fp16"
+) -> Path:
+    """Write a network of `models.KEYPOINT_NETWORKS` as ONNX, for any number of faces.
+
+    shift: of the labels, `glasses.keypoints.without_shift`. header: more for the metadata. Raises as `export_onnx`.
+    """
+    model = _as_onnx(CropsToPoints(fold_batch_norm(network), shift), network.crop, "points")
+    store_weights(model, weights)
+    about = {"crop": network.crop, "points": POINTS, "order": "iBUG 300-W, from 0", "shift": shift}
+    return _save(model, path, about | (header or {}))
+
+
+def _as_onnx(graph: nn.Module, crop: Crop, output: str) -> "onnx.ModelProto":
+    """A network from "faces" (N, height, width, 3) uint8 to `output`, for any N."""
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401, which torch's exporter needs
     except ImportError as error:
         raise ImportError("writing ONNX files needs two packages: pip install onnx onnxscript") from error
 
-    crop: Crop = classifier.crop
     faces = torch.zeros(2, crop.height, crop.width, 3, dtype=torch.uint8)
     with warnings.catch_warnings():  # of the exporter's own parts, nothing that its user could fix
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            CropsToProbabilities(classifier).eval(),
+            graph.eval(),
             (faces,),
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("faces", min=1, max=2**16)},),
             input_names=["faces"],
-            output_names=["probabilities"],
+            output_names=[output],
             verbose=False,
         )
-    model = strip(program.model_proto)
-    store_weights(model, weights)
-    header = {"threshold": classifier.threshold, "kinds": KINDS, "crop": crop}
-    header |= {key: classifier.header[key] for key in ORIGIN if key in classifier.header}
+    return strip(program.model_proto)
+
+
+def _save(model: "onnx.ModelProto", path: str | os.PathLike, header: dict) -> Path:
+    import onnx
+
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in header.items()})
     onnx.checker.check_model(model)
     with whole_file(path) as partial:

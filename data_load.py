@@ -16,7 +16,6 @@ import os
 import re
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
@@ -32,9 +31,23 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from find_data import DataError, find_dataset, pictures_below, subfolders
+from find_data import (
+    DataError,
+    find_dataset,
+    pictures_below,
+    report_problems,
+    subfolders,
+    unreadable_pictures,
+)
 from glasses.files import whole_file
 from glasses.photos import PhotoError, read_image
+
+# The other course's data set, which many look for here: 68 points instead of a label.
+from keypoint_data import FacialKeypointsDataset as FacialKeypointsDataset
+from keypoint_transforms import Normalize as Normalize
+from keypoint_transforms import RandomCrop as RandomCrop
+from keypoint_transforms import Rescale as Rescale
+from keypoint_transforms import ToTensor as ToTensor
 from tables import find_file, read_columns, read_table
 
 CORRECTIONS = Path(__file__).with_name("weights") / "label_corrections.csv"  # of the public data sets
@@ -93,7 +106,7 @@ class FaceDataset(Dataset):
                 faces.append((file, int(label), identity))
             seen.add(file)
         if not strict:
-            unreadable = self._unreadable([file for file, _, _ in faces])
+            unreadable = unreadable_pictures([file for file, _, _ in faces], self.source)
             problems += [("unreadable picture", str(file)) for file in unreadable]
             faces = [face for face in faces if face[0] not in unreadable]
         self.files = [file for file, _, _ in faces]
@@ -108,30 +121,9 @@ class FaceDataset(Dataset):
     def _report(self, problems: list[tuple[str, str]]) -> None:
         """Raise DataError for the first of (what, file), or warn of all; DataError, too, where no face is left."""
         name = self.source if self.split == "all" else f"{self.source} {self.split}"
-        if problems and self.strict:
-            what, file = problems[0]
-            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise DataError(f"{name}: {what}: {file}{more}; fix it, or leave such out with --skip-bad")
-        if problems:
-            counts = ", ".join(f"{n} x {what}" for what, n in Counter(what for what, _ in problems).items())
-            warnings.warn(f"{name}: left out {len(problems)} of the faces listed: {counts}", stacklevel=3)
+        report_problems(name, problems, self.strict, stacklevel=4)
         if not self.files:
             raise DataError(f"{name}: no faces in {self.root}; is it the right folder, and unpacked?")
-
-    def _unreadable(self, files: Sequence[Path]) -> dict[Path, str]:
-        """Decode every picture: file -> why it cannot be read, of those that cannot."""
-
-        def why(file: Path) -> str | None:
-            try:
-                read_image(file)
-            except PhotoError as error:
-                return str(error)
-            return None
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            progress = {"desc": f"checking {self.source}", "total": len(files), "disable": None, "leave": False}
-            reasons = list(tqdm(pool.map(why, files), **progress))
-        return {file: reason for file, reason in zip(files, reasons, strict=True) if reason}
 
     def __len__(self) -> int:
         return len(self.files)
@@ -182,7 +174,7 @@ class FaceDataset(Dataset):
 
     def verify(self) -> "FaceDataset":
         """Decode every picture. Raises DataError for the first that fails; strict=False returns the rest."""
-        unreadable = self._unreadable(self.files)
+        unreadable = unreadable_pictures(self.files, self.source)
         part = self.subset([i for i, file in enumerate(self.files) if file not in unreadable])
         part._report([("unreadable picture", f"{file} ({why})") for file, why in unreadable.items()])
         return part

@@ -231,6 +231,36 @@ def plot_curves(history: Sequence[Mapping[str, float]], epochs: int | None = Non
     return figure
 
 
+def plot_keypoint_curves(history: Sequence[Mapping[str, float]]) -> "Figure":
+    """Loss and error of a `train_keypoints.KeypointTrainer` over its epochs."""
+    figure, (left, right) = _figure(9, 3, 1, 2)
+    x = [row["epoch"] for row in history]
+    left.plot(x, [row["train_loss"] for row in history], markersize=3, **_line(0))
+    left.set(xlabel="epoch", ylabel="loss, training, augmented", ylim=(0, None))
+    right.plot(x, [100 * row["error"] for row in history], markersize=3, **_line(1))
+    right.set(xlabel="epoch", ylabel="error, % of the eye distance", ylim=(0, None))
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def plot_error_curve(errors: Mapping[str, np.ndarray], largest: float = 0.12) -> "Figure":
+    """The share of faces whose key points are at most so far off; (N,) errors by name, NaN where a face was missed."""
+    figure, (axis,) = _figure(6, 3.2)
+    for number, (name, values) in enumerate(errors.items()):
+        found = np.sort(values[~np.isnan(values)])
+        share = np.arange(1, len(found) + 1) / len(values)
+        label = f"{name}: mean {100 * found.mean():.2f} %"
+        axis.plot(100 * found, share, **(_line(number) | {"marker": ""}), label=label)
+    axis.set(
+        xlabel="error, % of the eye distance", ylabel="share of the faces", xlim=(0, 100 * largest), ylim=(0, 1.01)
+    )
+    _percent(axis)
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower right", fontsize=8)
+    return figure
+
+
 def plot_loss(losses: Sequence[float], chance: float | None = None) -> "Figure":
     """The loss of each step; chance: the loss of a guess, drawn as a line."""
     figure, (axis,) = _figure(6, 2.6)

@@ -9,15 +9,18 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
-from glasses.photos import IMAGE_SUFFIXES
+from glasses.photos import IMAGE_SUFFIXES, PhotoError, read_image
 
 
 class DataError(Exception):
@@ -75,6 +78,12 @@ KNOWN = {
         ("ffhq",),
         None,
         "put faces and a labels.csv (file, glasses) into one folder",
+    ),
+    "ytf": _Known(
+        (("training_frames_keypoints.csv",), ("keypoints.csv",)),
+        ("ytf", "ytf_keypoints", "youtube-facial-keypoints", "data"),
+        None,
+        "follow github.com/udacity/P1_Facial_Keypoints to its folder data, or to train-test-data.zip",
     ),
 }
 
@@ -229,3 +238,30 @@ def pictures_below(folder: Path) -> list[Path]:
     """The pictures in `folder` and its subfolders, sorted; without hidden ones, as `._photo.jpg` of macOS."""
     files = [file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+
+
+def unreadable_pictures(files: Sequence[Path], source: str) -> dict[Path, str]:
+    """Decode every picture: file -> why it cannot be read, of those that cannot."""
+
+    def why(file: Path) -> str | None:
+        try:
+            read_image(file)
+        except PhotoError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        progress = {"desc": f"checking {source}", "total": len(files), "disable": None, "leave": False}
+        reasons = list(tqdm(pool.map(why, files), **progress))
+    return {file: reason for file, reason in zip(files, reasons, strict=True) if reason}
+
+
+def report_problems(name: str, problems: Sequence[tuple[str, str]], strict: bool, stacklevel: int = 3) -> None:
+    """Raise DataError for the first of a data set's problems, (what, where); warn of all where it is not `strict`."""
+    if problems and strict:
+        what, where = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise DataError(f"{name}: {what}: {where}{more}; fix it, or leave such out with --skip-bad")
+    if problems:
+        counts = ", ".join(f"{n} x {what}" for what, n in Counter(what for what, _ in problems).items())
+        warnings.warn(f"{name}: left out {len(problems)} of the faces listed: {counts}", stacklevel=stacklevel)

@@ -6,6 +6,7 @@ with Distillation(student, [teacher]) as distillation:  # until its end it keeps
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -37,6 +38,19 @@ def glasses_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weight:
     hit = log_p.gather(1, labels[:, None]).squeeze(1)
     at_random = (log_p[:, 0] + log_glasses) / 2
     return -(weight * ((1 - smoothing) * hit + smoothing * at_random)).mean()
+
+
+def wing_loss(found: Tensor, labels: Tensor, width: float = 0.1, curvature: float = 0.02) -> Tensor:
+    """Of (B, 68, 2) points against others: a mean over coordinates, in distances of the labels' outer eye corners.
+
+    Below `width` it grows as a logarithm, so that small errors still pull; above as the error itself. Feng et al.:
+    "Wing Loss for Robust Facial Landmark Localisation with Convolutional Neural Networks", CVPR 2018.
+    """
+    unit = torch.linalg.vector_norm(labels[:, 45] - labels[:, 36], dim=1)  # (B,) pixels
+    error = (found - labels).abs() / unit[:, None, None]
+    small = width * torch.log1p(error / curvature)
+    offset = width - width * math.log1p(width / curvature)  # where the two meet
+    return torch.where(error < width, small, error - offset).mean()
 
 
 def believed(teacher: Tensor, labels: Tensor) -> Tensor:

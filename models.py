@@ -29,12 +29,15 @@ from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
 from glasses.classifiers import open_network
 from glasses.crops import CROP, KINDS, Crop
 from glasses.files import whole_file
+from glasses.keypoints import POINTS
 
 WEIGHTS = Path(__file__).with_name("weights")  # for torch; those for ONNX Runtime are in glasses/weights/
 
 if TYPE_CHECKING:
     import pandas
 
+KEYPOINT_CROP = Crop(112, 112, unit=30.0, drop=0.65)  # the whole face with room to be found off the middle
+CLASSIC_CROP = Crop(224, 224, unit=60.0, drop=0.65)
 EPSILON = 1e-4  # added to the variance of a crop: a black one stays finite
 
 
@@ -100,6 +103,89 @@ class TorchvisionNet(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         """faces: (B, 3, 64, 96) RGB in 0..1 -> (B, 3) logits."""
         return self.network(standardize(faces))
+
+
+class KeypointNet(nn.Module):
+    """68 points of a face by plain 3x3 convolutions, down to 14x14 for where and 7x7 for what.
+
+    head "heatmap": a map of 28x28 for each point, made from both; the point is the mean place of its softmax, so in
+    fractions of a pixel (Sun et al.: "Integral Human Pose Regression", ECCV 2018). "regression": a linear layer.
+    widths: channels at 56, 28, 14 and 7 pixels. crop: what it is shown, its width and height multiples of 16.
+    """
+
+    def __init__(self, head: str = "heatmap", widths: Sequence[int] = (16, 32, 64, 96), crop: Crop = KEYPOINT_CROP):
+        super().__init__()
+        a, b, c, d = widths
+        self.head, self.widths, self.crop = head, tuple(widths), Crop(*crop)
+        self.fine = nn.Sequential(
+            ConvBlock(3, a, stride=2),  # (B, 3, 112, 112) -> (B, 16, 56, 56)
+            ConvBlock(a, b, stride=2),  # -> (B, 32, 28, 28)
+            ConvBlock(b, b),
+            ConvBlock(b, c, stride=2),  # -> (B, 64, 14, 14)
+            ConvBlock(c, c),
+            ConvBlock(c, c),
+        )
+        self.coarse = nn.Sequential(ConvBlock(c, d, stride=2), ConvBlock(d, d))  # -> (B, 96, 7, 7)
+        if head == "heatmap":
+            self.lateral, self.mix = nn.Conv2d(d, c, 1), ConvBlock(c, c)
+            self.maps = nn.Conv2d(c, 4 * POINTS, 1)  # each place of 14x14 gives four of 28x28
+            for name, side in (("columns", self.crop.width), ("rows", self.crop.height)):
+                places = 4 * torch.arange(side // 4) + 1.5  # pixels: the middles of the maps' places
+                self.register_buffer(name, places.float(), persistent=False)
+        elif head == "regression":
+            places = (self.crop.width // 16) * (self.crop.height // 16)
+            self.squeeze, self.points = nn.Conv2d(d, 32, 1), nn.Linear(32 * places, 2 * POINTS)
+        else:
+            raise ValueError(f"unknown head {head!r}: choose from heatmap, regression")
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """faces: (B, 3, 112, 112) RGB in 0..1 -> (B, 68, 2) float32, x and y in pixels of the crop."""
+        fine = self.fine(standardize(faces))
+        coarse = self.coarse(fine)
+        if self.head == "regression":
+            places = self.points(self.squeeze(coarse).flatten(1)).float().view(-1, POINTS, 2)  # 0: the middle
+            return (places / 4 + 0.5) * (self.crop.width - 1)
+        columns, rows = self.heat_maps(fine, coarse)
+        return torch.stack([(columns * self.columns).sum(-1), (rows * self.rows).sum(-1)], dim=-1)
+
+    def heat_maps(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 68, 28) twice: how likely each point is in each column, and in each row, of its map."""
+        mixed = self.mix(fine + F.interpolate(self.lateral(coarse), scale_factor=2, mode="nearest"))
+        maps = F.pixel_shuffle(self.maps(mixed), 2).float()  # (B, 272, 14, 14) -> (B, 68, 28, 28)
+        likely = maps.flatten(2).softmax(-1).unflatten(2, (self.crop.height // 4, self.crop.width // 4))
+        return likely.sum(2), likely.sum(3)
+
+
+class ClassicKeypointNet(nn.Module):
+    """The course's: four convolutions, each with a pooling, and two dense layers, on a grey face of 224 pixels."""
+
+    def __init__(self, crop: Crop = CLASSIC_CROP):
+        super().__init__()
+        self.head, self.widths, self.crop = "classic", (32, 64, 128, 256), Crop(*crop)
+        layers, channels = [], 1
+        for width, kernel in zip(self.widths, (5, 3, 3, 3), strict=True):
+            layers += [nn.Conv2d(channels, width, kernel), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.1)]
+            channels = width
+        self.features = nn.Sequential(*layers)  # (B, 1, 224, 224) -> (B, 256, 12, 12)
+        self.dense, self.dropout = nn.Linear(256 * 12 * 12, 244), nn.Dropout(0.3)
+        self.points = nn.Linear(244, 2 * POINTS)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """faces: (B, 3, 224, 224) RGB in 0..1 -> (B, 68, 2) float32, x and y in pixels of the crop."""
+        grey = faces.mean(1, keepdim=True)
+        hidden = self.dropout(F.relu(self.dense(self.features(grey).flatten(1))))
+        return self.points(hidden).float().view(-1, POINTS, 2) * 50 + 100  # as the course scales its points
+
+
+# The networks that train_keypoints.py trains.
+KEYPOINT_NETWORKS = ("heatmap", "regression", "classic")
+
+
+def make_keypoint_network(name: str = "heatmap") -> nn.Module:
+    """A network of KEYPOINT_NETWORKS with random weights. Raises ValueError for another name."""
+    if name not in KEYPOINT_NETWORKS:
+        raise ValueError(f"unknown network {name!r}: choose from {', '.join(KEYPOINT_NETWORKS)}")
+    return ClassicKeypointNet() if name == "classic" else KeypointNet(name)
 
 
 # The networks that train.py trains; besides ours, the usual small ones, and a teacher for them.

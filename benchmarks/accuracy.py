@@ -1,7 +1,7 @@
 """How good is each network, large and small, plain and distilled?  Trains those that are missing, measures all.
 
     python -m benchmarks.accuracy --data celeba=PATH meglass=PATH ... --validate ffhq=PATH ... [--corrections FILE]
-                                  [--only NAME ...] [--bfloat16] [--out runs/networks]
+                                  [--only NAME ...] [--bfloat16] [--out runs/networks] [--note WORDS]
 
 Prints a Markdown table and writes benchmarks/results/accuracy.csv, and, where latency.csv is beside it, pareto.png.
 All networks learn from the same faces, their epoch and threshold are chosen on the same others, and they are measured
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.networks import RECIPES, Recipe, folder_of, shape_of
-from benchmarks.report import RESULTS, header, write_table
+from benchmarks.report import RESULTS, add_note, header, write_table
 from compress import calibration_crops, prune_channels, quantize_onnx
 from data_load import Label, read_corrections
 from detector_architectures import load_detector
@@ -106,6 +106,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     parser.add_argument("--out", type=Path, default=Path("runs/networks"))
+    add_note(parser)
     return parser.parse_args()
 
 
@@ -154,7 +155,8 @@ def main() -> int:
     table = measure_all(options, faces)
     print_table(table, list(faces.report))
     sizes = ", ".join(f"{name} {len(of_source)}" for name, of_source in faces.report.items())
-    write_table(table, RESULTS / "accuracy.csv", header(f"report faces: {sizes}; input 96x64"))
+    lines = header(f"report faces: {sizes}; input 96x64", note=options.note)
+    write_table(table, RESULTS / "accuracy.csv", lines)
     if (RESULTS / "latency.csv").is_file():
         times = pd.read_csv(RESULTS / "latency.csv", comment="#")
         plot_pareto(table, times).savefig(RESULTS / "pareto.png", dpi=120)

@@ -1,12 +1,15 @@
 """What do a few hundred faces teach?  5-fold cross-validation by identity on MeGlass, large networks and small.
 
-    python -m benchmarks.cross_validation [--data meglass=PATH] [--faces 600 1800] [--folds 5] [--epochs 20 10]
-                                          [--corrections FILE] [--bfloat16] [--out runs/cross_validation]
+    python -m benchmarks.cross_validation [--data meglass=PATH] [--faces 600 1800] [--folds 5] [--epochs 12]
+                                          [--lr 2e-3] [--corrections FILE] [--bfloat16] [--note WORDS]
+                                          [--out runs/cross_validation]
 
 Prints a Markdown table of E[F1] and Var[F1], the sample variance, over the folds and writes
 benchmarks/results/cross_validation.csv, a row a fold. Balanced: as many faces with glasses as without. Every network
 starts from chance and learns from the faces of its fold alone; so does the teacher of the distilled ones, the ResNet-18
-of the same fold. A run that was cut off goes on where it was.
+of the same fold. All have one schedule: the same epochs, batch and highest learning rate, so that only the network and
+the number of faces vary. It suits some better than others: what is compared is what each learns in it, not what the
+best schedule would make of each. A run that was cut off goes on where it was.
 """
 
 import argparse
@@ -19,7 +22,7 @@ import pandas as pd
 from sklearn.metrics import f1_score
 
 from benchmarks.networks import folder_of
-from benchmarks.report import RESULTS, header, write_table
+from benchmarks.report import RESULTS, add_note, header, write_table
 from data_load import FaceDataset, Label, k_folds, read_corrections
 from detector_architectures import load_detector
 from face_cache import CachedFaces
@@ -28,12 +31,13 @@ from sources import named_paths, open_source
 from train import Trainer, predict_logits
 
 TEACHER = "ResNet-18"
-NETWORKS = {  # name -> architecture, highest learning rate, whether it has a teacher
-    TEACHER: ("resnet18", 2e-3, False),
-    "SqueezeNet 1.1": ("squeezenet1_1", 1e-3, False),
-    "SqueezeNet 1.1, distilled": ("squeezenet1_1", 1e-3, True),
-    "GlassesCNN": ("GlassesCNN", 4e-3, False),
-    "GlassesCNN, distilled": ("GlassesCNN", 4e-3, True),
+BATCH = 32
+NETWORKS = {  # name -> architecture, and whether it has a teacher
+    TEACHER: ("resnet18", False),
+    "SqueezeNet 1.1": ("squeezenet1_1", False),
+    "SqueezeNet 1.1, distilled": ("squeezenet1_1", True),
+    "GlassesCNN": ("GlassesCNN", False),
+    "GlassesCNN, distilled": ("GlassesCNN", True),
 }
 
 
@@ -53,30 +57,29 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", default="meglass", metavar="SOURCE=PATH")
     parser.add_argument("--faces", type=int, nargs="+", default=[600, 1800])
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, nargs="+", default=[20, 10], help="for each number of faces")
+    parser.add_argument("--epochs", type=int, default=12, help="of every network")
+    parser.add_argument("--lr", type=float, default=2e-3, help="the highest learning rate, of every network")
     parser.add_argument("--corrections", type=Path)
     parser.add_argument("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     parser.add_argument("--out", type=Path, default=Path("runs/cross_validation"))
-    options = parser.parse_args()
-    if len(options.epochs) != len(options.faces):
-        parser.error("--epochs takes a number for each of --faces")
-    return options
+    add_note(parser)
+    return parser.parse_args()
 
 
 def train_fold(
-    options: argparse.Namespace, run: str, epochs: int, train: CachedFaces, held: CachedFaces
+    options: argparse.Namespace, run: str, train: CachedFaces, held: CachedFaces
 ) -> Iterator[tuple[str, float]]:
     """The F1 of each of NETWORKS on the held fold, with its name. run: in the names of the folders."""
     teacher = None
-    for name, (architecture, lr, distilled) in NETWORKS.items():
+    for name, (architecture, distilled) in NETWORKS.items():
         trainer = Trainer(
             {"train": train},
             {"held": held},
             folder_of(f"{name}-{run}", options.out),
-            epochs=epochs,
-            batch=32,
-            lr=lr,
+            epochs=options.epochs,
+            batch=BATCH,
+            lr=options.lr,
             workers=1,
             architecture=architecture,
             teachers=[teacher] if distilled else (),
@@ -99,14 +102,20 @@ def cross_validate(options: argparse.Namespace) -> pd.DataFrame:
         dataset = dataset.relabel(read_corrections(options.corrections).get(source, {}))
     crops = CachedFaces(dataset, load_detector("auto"), options.cache)
     rows = []
-    for count, epochs in zip(options.faces, options.epochs, strict=True):
+    for count in options.faces:
         for fold, parts in enumerate(k_folds(balanced_part(dataset, count), options.folds), start=1):
             train, held = (crops.of(part) for part in parts)
-            for name, f1 in train_fold(options, f"{count}-{epochs}-{fold}", epochs, train, held):
+            for name, f1 in train_fold(options, f"{count}-{options.epochs}-{options.lr:g}-{fold}", train, held):
                 rows.append({"network": name, "faces": count, "fold": fold, "held": len(held), "f1": f1})
                 where = f"{count} faces, fold {fold} of {options.folds}"
                 print(f"{where}, {name}: F1 {f1:.4f}", file=sys.stderr, flush=True)
     return pd.DataFrame(rows)
+
+
+def settings(options: argparse.Namespace) -> str:
+    """The line of the header that says what all networks had in common."""
+    schedule = f"{options.epochs} epochs, batch {BATCH}, highest learning rate {options.lr:g}"
+    return f"one schedule for all networks and numbers of faces: {schedule}"
 
 
 def main() -> int:
@@ -117,7 +126,8 @@ def main() -> int:
     for name, part in table.groupby("network", sort=False):
         cells = [part[part["faces"] == count]["f1"] for count in options.faces]
         print(f"| {name} | {' | '.join(f'{f1.mean():.4f} | {f1.var(ddof=1):.6f}' for f1 in cells)} |")
-    write_table(table, RESULTS / "cross_validation.csv", header("input 96x64; F1 of glasses at a threshold of 0.5"))
+    lines = header("input 96x64; F1 of glasses at a threshold of 0.5", settings(options), note=options.note)
+    write_table(table, RESULTS / "cross_validation.csv", lines)
     return 0
 
 

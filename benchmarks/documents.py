@@ -1,24 +1,32 @@
-"""Which numbers stand in README and model card?  Those that results/ holds: `make tables` writes them between markers.
+"""Which numbers stand in the documents?  Those of results/ and of the shipped files: `make tables` writes them.
 
     python -m benchmarks.documents            # writes them
     python -m benchmarks.documents --check    # says which documents hold other numbers, and exits with 1
 
-A marker is <!-- NAME -->, a name of CONTENTS; what it holds ends at <!-- end -->.
+A marker is <!-- NAME -->, a name of CONTENTS; what it holds ends at <!-- end -->. So no number that a program can
+measure is typed: tests/test_documents.py finds those that are.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.networks import TEACHER
 from benchmarks.report import RESULTS, ROOT
+from data_load import read_corrections
+from glasses import classifiers
 from glasses.files import whole_file
+from models import WEIGHTS, load_weights
 
-DOCUMENTS = ("README.md", "weights/MODEL_CARD.md")
+DOCUMENTS = ("README.md", "weights/MODEL_CARD.md", "data/sample/README.md")
 MARKED = re.compile(r"<!-- (?P<name>[a-z_-]+) -->(?P<content>.*?)<!-- end -->", re.DOTALL)
+
+
+SHIPPED = ("glasses", "accurate")
 
 
 class Results:
@@ -31,6 +39,9 @@ class Results:
         if name not in self.tables:
             self.tables[name] = pd.read_csv(self.folder / f"{name}.csv", comment="#", keep_default_na=True)
         return self.tables[name]
+
+    def __contains__(self, name: str) -> bool:
+        return (self.folder / f"{name}.csv").is_file()
 
     def header(self, name: str) -> list[str]:
         """The lines above a table: command, date, machine, versions, notes."""
@@ -68,15 +79,12 @@ def evaluation_table(results: Results) -> str:
 
 
 def networks_table(results: Results) -> str:
-    table, times = results["accuracy"], results["latency"]
-    on_one_core = times[(times["device"] == "cpu") & (times["threads"] == 1) & (times["batch"] == 1)]
+    table = results["accuracy"]
     sources = [name for name in table.columns if name in ("celeba", "meglass", "lfw", "kaggle", "ffhq", "folder")]
     rows = []
     for row in table.to_dict("records"):
-        runtime = "ONNX Runtime, INT8" if row["arithmetic"] == "int8" else "ONNX Runtime"
-        of_network = on_one_core[(on_one_core["network"] == row["shape"]) & (on_one_core["runtime"] == runtime)]
         cells = [row["network"], f"{row['parameters']:,}", f"{row['bytes'] / 1000:,.0f}"]
-        cells.append(f"{of_network['median_ms'].iloc[0]:.2f}")
+        cells.append(f"{milliseconds(results, row):.2f}")
         cells += [f"{100 * row[name]:.2f}" for name in sources]
         errors = f"{row['errors']} ({100 * (1 - row['high']):.2f} to {100 * (1 - row['low']):.2f} %)"
         rows.append([*cells, errors])
@@ -112,13 +120,132 @@ def robustness_table(results: Results) -> str:
     return markdown(["change", "accuracy, % (95 % interval)", "missed", "false alarms", "not found"], rows)
 
 
+def crops_table(results: Results) -> str:
+    """What input_size.py measured; where it has not run, a sentence that says so."""
+    if "input_size" not in results:
+        return "Its table will stand here when it has been run again."
+    rows = []
+    for row in results["input_size"].to_dict("records"):
+        measured = [f"{row['ms']:.2f}", f"{row['loss']:.4f}", f"{100 * row['error']:.2f}"]
+        rows.append([row["crop"], f"{row['parameters']:,}", *measured])
+    return markdown(["crop", "parameters", "one face, ms", "loss", "mean error, %"], rows)
+
+
+def sample_table(results: Results) -> str:
+    """What sample.py measured; where it has not run since it writes a table, a sentence that says so."""
+    if "sample" not in results:
+        return "The numbers below were typed from what an earlier run printed, until it has been run again."
+    rows = []
+    for row in results["sample"].to_dict("records"):
+        value = f"{row['value']:.1f} {row['unit']}"
+        rows.append([row["measure"], row["of"], number(row["wanted"], "{}"), value, f"{row['faces']:,}"])
+    return markdown(["measure", "of", "wanted", "measured", "faces"], rows, words=3)
+
+
 # ------------------------------------------------------------------------------------- numbers in sentences
 
 
-def step(results: Results, name: str) -> pd.Series:
-    """A row of photo.csv."""
+def step(results: Results, name: str) -> float:
+    """The milliseconds of a step of photo.csv."""
     table = results["photo"]
-    return table[table["step"] == name].iloc[0]
+    return table[table["step"] == name]["median_ms"].iloc[0]
+
+
+def milliseconds(results: Results, row: Mapping[str, object]) -> float:
+    """How long a network of accuracy.csv takes for one face on one core, by latency.csv."""
+    runtime = "ONNX Runtime, INT8" if row["arithmetic"] == "int8" else "ONNX Runtime"
+    times = results["latency"]
+    on_one_core = (times["device"] == "cpu") & (times["threads"] == 1) & (times["batch"] == 1)
+    of_network = (times["network"] == row["shape"]) & (times["runtime"] == runtime)
+    return times[on_one_core & of_network]["median_ms"].iloc[0]
+
+
+def network(results: Results, name: str) -> pd.Series:
+    """A row of accuracy.csv."""
+    table = results["accuracy"]
+    return table[table["network"] == name].iloc[0]
+
+
+def parameters(model: str) -> int:
+    """Those of a shipped network, counted in its file."""
+    return sum(values.numel() for values in load_weights(WEIGHTS / f"{model}.safetensors")[0].parameters())
+
+
+def kilobytes(file: Path) -> str:
+    return f"{file.stat().st_size / 1000:.1f} KB"
+
+
+def wrong(results: Results, model: str) -> str:
+    """How many faces of how many a shipped network gets wrong, over all sources."""
+    table = results["evaluation"]
+    of_model = table[table["model"] == model]
+    return f"{of_model['errors'].sum()} of {of_model['faces'].sum():,}"
+
+
+def costs(results: Results) -> str:
+    """What `accurate` costs beside `glasses`."""
+    small, large = (network(results, f"weights/{model}") for model in SHIPPED)
+    slower = milliseconds(results, large) / milliseconds(results, small)
+    return f"{large['bytes'] / small['bytes']:.1f} times as large and {slower:.1f} times as slow"
+
+
+def quantized(results: Results) -> str:
+    """What the shipped networks gain and lose in 8-bit integers."""
+    parts = []
+    for model in SHIPPED:
+        plain, small = (network(results, f"weights/{model}{arithmetic}") for arithmetic in ("", ", INT8"))
+        times = [f"{milliseconds(results, row):.2f}" for row in (small, plain)]
+        sizes = [f"{row['bytes'] / 1000:.0f}" for row in (small, plain)]
+        errors = f"{small['errors']} errors instead of {plain['errors']} on {plain['faces']:,} faces"
+        of_model = f"{times[0]} ms a face instead of {times[1]} for `{model}`"
+        parts.append(f"{of_model} ({sizes[0]} KB instead of {sizes[1]}, {errors})")
+    return " and ".join(parts)
+
+
+def epochs(results: Results) -> str:
+    """How long the networks were trained, in accuracy.csv: most of them, then the others."""
+    trained = results["accuracy"].dropna(subset="epochs")
+    usual = trained["epochs"].mode()[0]
+    others = [f"{row['network']}: {row['epochs']:.0f}" for _, row in trained[trained["epochs"] != usual].iterrows()]
+    return f"{usual:.0f} epochs" + (f" ({'; '.join(others)})" if others else "")
+
+
+def faces_of_networks(results: Results) -> str:
+    """On which faces accuracy.csv was measured, as its header says."""
+    if any(line.startswith("report faces") for line in results.header("accuracy")):
+        return "on the report part, on which nothing was chosen"
+    return "before the parts were told apart: on all validation faces, on which the epochs were chosen too"
+
+
+def schedule_of_folds(results: Results) -> str:
+    """How the networks of cross_validation.csv were trained, as its header says: alike, or as they once were."""
+    command, *lines = results.header("cross_validation")
+    alike = [line for line in lines if line.startswith("one schedule")]
+    earlier = (
+        "measured with earlier settings, each network at a learning rate of its own, and not yet run again with one"
+    )
+    return f"`{command.removeprefix('command: ')}`; {alike[0] if alike else earlier}"
+
+
+def gains(results: Results) -> str:
+    """By how much E[F1] of the distilled GlassesCNN differs from that of the plain one, and of its teacher."""
+    means = results["cross_validation"].groupby(["network", "faces"])["f1"].mean()
+    parts = []
+    for faces, student in means["GlassesCNN, distilled"].items():
+        alone, teacher = student - means["GlassesCNN", faces], student - means[TEACHER, faces]
+        parts.append(f"{alone:+.4f} from the one alone and {teacher:+.4f} from its teacher with {faces:,} faces")
+    return ", ".join(parts)
+
+
+def of_model(model: str) -> dict[str, Callable[[Results], str]]:
+    """The contents that each shipped network has."""
+    return {
+        f"parameters-{model}": lambda r: f"{parameters(model):,} parameters",
+        f"weights-{model}": lambda r: kilobytes(WEIGHTS / f"{model}.safetensors"),
+        f"onnx-{model}": lambda r: kilobytes(classifiers.WEIGHTS / f"{model}.onnx"),
+        f"face-{model}": lambda r: f"{milliseconds(r, network(r, f'weights/{model}')):.2f} ms",
+        f"wrong-{model}": lambda r: wrong(r, model),
+    }
 
 
 def paired(results: Results) -> str:
@@ -134,9 +261,25 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "folds": folds_table,
     "photo": photo_table,
     "robustness": robustness_table,
+    "crops": crops_table,
+    "sample": sample_table,
     "paired": paired,
     "measured-on": lambda r: "; ".join(r.header("evaluation")[1:4]),
-    "start": lambda r: f"{step(r, 'glasses photo.jpg, process start to end')['median_ms'] / 1000:.2f}",
+    "photos": lambda r: f"{r['evaluation'].set_index('source').loc['folder', 'faces'].iloc[0]} whole photos",
+    "start": lambda r: f"{step(r, 'glasses photo.jpg, process start to end') / 1000:.2f}",
+    "answer": lambda r: f"{step(r, 'whole pipeline: photo to answer, glasses'):.0f} milliseconds",
+    "slim": lambda r: f"{step(r, 'detect: slim'):.0f} ms",
+    "installed": lambda r: f"{r['installation']['bytes'].iloc[0] / 1e6:.0f} MB",
+    "corrections": lambda r: str(sum(map(len, read_corrections(WEIGHTS / "label_corrections.csv").values()))),
+    "parameters-teacher": lambda r: f"{network(r, TEACHER)['parameters']:,} parameters",
+    "costs": costs,
+    "quantized": quantized,
+    "epochs": epochs,
+    "gains": gains,
+    "faces-of-networks": faces_of_networks,
+    "schedule-of-folds": schedule_of_folds,
+    **of_model("glasses"),
+    **of_model("accurate"),
 }
 
 

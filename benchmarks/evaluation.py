@@ -2,17 +2,18 @@
 
     python -m benchmarks.evaluation --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH
                                     --validate ffhq=PATH folder=PATH --corrections weights/label_corrections.csv
-                                    --model glasses accurate
+                                    --model glasses accurate [--note WORDS]
 
-The options are those of evaluate.py. A row a network and source; and McNemar's exact test of each further network
+The other options are those of evaluate.py. A row a network and source; and McNemar's exact test of each further network
 against the first, on the same faces. `make tables` puts both into README and model card.
 """
 
+import argparse
 import sys
 
 import pandas as pd
 
-from benchmarks.report import RESULTS, header, write_table
+from benchmarks.report import RESULTS, add_note, header, write_table
 from evaluate import answer_sources, is_right, mcnemar, parse_arguments, summarize
 
 
@@ -34,8 +35,11 @@ def comparisons(answers: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def main() -> int:
-    answers = answer_sources(parse_arguments())
-    lines = header("nothing was trained on these faces")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_note(parser)
+    ours, rest = parser.parse_known_args()
+    answers = answer_sources(parse_arguments(rest))
+    lines = header("nothing was trained on these faces", note=ours.note)
     for name, table in (("evaluation", rates(answers)), ("paired", comparisons(answers))):
         write_table(table, RESULTS / f"{name}.csv", lines)
         print(table.to_string())

@@ -1,6 +1,7 @@
 """How long does an answer take?  Prints two Markdown tables and writes them to benchmarks/results/.
 
-    python -m benchmarks.latency [--repeats 300] [--skip-photo | --skip-networks] [--out benchmarks/results]
+    python -m benchmarks.latency [--repeats 300] [--skip-photo | --skip-networks] [--note WORDS]
+                                 [--out benchmarks/results]
 
 photo.csv: each step from a photo to its answer, on one core, in one process, files in the page cache. The photo is a
 public-domain portrait at 0.6 megapixels, JPEG quality 90.
@@ -34,7 +35,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from benchmarks.networks import SHAPES
-from benchmarks.report import RESULTS, ROOT, header, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
 from compress import export_onnx, quantize_onnx
 from detector_architectures import DETECTORS, MissingPackageError, load_detector
 from figures import plot_latency
@@ -163,18 +164,18 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=300, help="of each step of the photo")
     parser.add_argument("--skip-photo", action="store_true")
     parser.add_argument("--skip-networks", action="store_true")
-    parser.add_argument("--note", nargs="*", default=[], help="words for the header of the tables")
+    add_note(parser)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the CSV files and the figure")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     if not options.skip_photo:
         slow = f"{' and '.join(SLOW)}: a thirtieth, after 2"
-        lines = header("1 thread", f"{options.repeats} repeats after 20 to warm up ({slow})", *options.note)
+        lines = header("1 thread", f"{options.repeats} repeats after 20 to warm up ({slow})", note=options.note)
         print("\n".join(lines) + "\n")
         write_table(time_photo(options.repeats), options.out / "photo.csv", lines)
     if not options.skip_networks:
-        lines = header("input 96x64; one face and 64; for 1.5 s each, at least 15 times", *options.note)
+        lines = header("input 96x64; one face and 64; for 1.5 s each, at least 15 times", note=options.note)
         print("\n".join(lines) + "\n")
         table = time_networks()
         write_table(table, options.out / "latency.csv", lines)

@@ -1,5 +1,6 @@
 """Where, when and with what was it measured?  The header of every table in results/; no command."""
 
+import argparse
 import datetime
 import os
 import platform
@@ -28,15 +29,21 @@ def processor() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
-def header(*notes: str) -> list[str]:
-    """Lines that say how to measure the same again: command, date, processor, versions, and the notes."""
+def add_note(parser: argparse.ArgumentParser) -> None:
+    """The option --note, whose words `header` takes."""
+    parser.add_argument("--note", nargs="+", default=[], metavar="WORD", help="words for a line in the table's header")
+
+
+def header(*lines: str, note: Sequence[str] = ()) -> list[str]:
+    """What says how to measure the same again: command, date, processor, versions, the lines, the words of --note."""
     arguments = [re.sub(r"(^|=)/\S+", r"\1PATH", argument) for argument in sys.argv[1:]]  # no paths of this machine
     return [
         " ".join(["command: python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *arguments]),
         f"date: {datetime.date.today()}",
         f"machine: {processor()}; {platform.system()}, Python {platform.python_version()}",
         "versions: " + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
-        *notes,
+        *lines,
+        *([f"note: {' '.join(' '.join(note).split())}"] if note else []),
     ]
 
 

@@ -1,6 +1,6 @@
 """What does it withstand?  The whole pipeline on faces that were cut, covered, turned, darkened or shrunk.
 
-    python -m benchmarks.robustness --validate ffhq=PATH [--data celeba=PATH ...] [--model glasses]
+    python -m benchmarks.robustness --validate ffhq=PATH [--data celeba=PATH ...] [--model glasses] [--note WORDS]
 
 Writes results/robustness.csv. The faces are those that evaluate.py measures; each is changed as a whole photo before
 the pipeline sees it. As there, it is wrong where it finds nobody.
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from benchmarks.report import RESULTS, header, write_table
+from benchmarks.report import RESULTS, add_note, header, write_table
 from corruptions import darken, hat, jpeg, mask, noise, turn, window
 from data_load import Label
 from evaluate import wilson_interval
@@ -79,6 +79,7 @@ def main() -> int:
     parser.add_argument("--data", nargs="+", default=[], metavar="SOURCE=PATH")
     parser.add_argument("--validate", nargs="+", default=[], metavar="SOURCE=PATH")
     parser.add_argument("--model", default="glasses")
+    add_note(parser)
     options = parser.parse_args()
     sources = load_sources(named_paths(options.data), named_paths(options.validate)).report
     pipeline = GlassesPipeline(classifier=open_classifier(options.model))
@@ -92,7 +93,8 @@ def main() -> int:
         accuracy, low, high = (f"{100 * row[key]:.1f}" for key in ("accuracy", "low", "high"))
         counts = f"{row['missed']} | {row['false']} | {row['not_found']}"
         print(f"| {row['change']} | {accuracy} ({low} to {high}) | {counts} |", flush=True)
-    write_table(pd.DataFrame(rows), RESULTS / "robustness.csv", header(f"{len(truth)} faces, model {options.model}"))
+    lines = header(f"{len(truth)} faces, model {options.model}", note=options.note)
+    write_table(pd.DataFrame(rows), RESULTS / "robustness.csv", lines)
     return 0
 
 

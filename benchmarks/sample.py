@@ -1,8 +1,9 @@
 """How good are the synthetic faces?  Measured on real ones, which the project does not hold.
 
-    python -m benchmarks.sample --lfw PATH --ffhq PATH [--celeba PATH] [--epochs 60] [--model glasses]
+    python -m benchmarks.sample --lfw PATH --ffhq PATH [--celeba PATH] [--epochs 60] [--seeds 0 1]
+                                [--model glasses] [--note WORDS]
 
-Prints, as Markdown, for data/sample (or --sample DIR):
+Prints, as Markdown, and writes benchmarks/results/sample.csv, for data/sample (or --sample DIR):
 
     real faces    balanced accuracy on LFW and FFHQ of a GlassesCNN trained from scratch on train.csv alone, its
                   wrong labels included, at the plain threshold of 0.5
@@ -14,12 +15,15 @@ Prints, as Markdown, for data/sample (or --sample DIR):
 
 import argparse
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.report import RESULTS, add_note, header, write_table
 from data_load import Label, split
 from detector_architectures import load_detector
 from face_cache import CachedFaces
@@ -30,6 +34,11 @@ from sources import open_source
 from synthetic import make_sample
 from synthetic.face_generator import FaceGenerator
 from train import Trainer, predict_logits
+
+
+def line(measure: str, of: str, value: float, faces: int, unit: str = "%", wanted: str = "") -> dict[str, object]:
+    """A row of the table: what was measured, of what, the value in its unit, of how many faces, and what was wanted."""
+    return {"measure": measure, "of": of, "value": value, "unit": unit, "faces": faces, "wanted": wanted}
 
 
 def balanced_accuracy(model: torch.nn.Module, faces: CachedFaces) -> tuple[float, float, float]:
@@ -84,38 +93,44 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/sample"))
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    add_note(parser)
     return parser.parse_args()
 
 
-def judge_on_real_faces(options: argparse.Namespace) -> None:
-    """Print what a network that learned from the sample alone is worth on real faces."""
+def judge_on_real_faces(options: argparse.Namespace) -> Iterator[dict]:
+    """What a network that learned from the sample alone is worth on real faces."""
     given = {name: path for name, path in (("lfw", options.lfw), ("ffhq", options.ffhq)) if path}
     detector = load_detector("auto")
     real = {name: CachedFaces(open_source(name, path), detector, options.cache) for name, path in given.items()}
     for seed in options.seeds if real else []:
         model = train_on_sample(options.sample, options.cache, options.out / str(seed), options.epochs, seed)
         for name, faces in real.items():
-            balanced, recall, rest = (f"{100 * value:.1f} %" for value in balanced_accuracy(model, faces))
-            of = f"trained on it (seed {seed}), tested on {name.upper()}"
-            print(f"| {of} | {balanced} (with {recall}, without {rest}) |")
+            of, glasses = (
+                f"trained on it (seed {seed}), tested on {name.upper()}",
+                int((faces.labels != Label.NONE).sum()),
+            )
+            balanced, recall, rest = (100 * value for value in balanced_accuracy(model, faces))
+            yield line("balanced accuracy", of, balanced, len(faces), wanted="80 %, better 90 %")
+            yield line("... with glasses", of, recall, glasses)
+            yield line("... without", of, rest, len(faces) - glasses)
 
 
-def ask_classifier(model: str, kinds: pd.DataFrame) -> None:
-    """Print how often the classifier, if there is one yet, agrees with how the faces were made: over all, by kind."""
+def ask_classifier(model: str, kinds: pd.DataFrame) -> Iterator[dict]:
+    """How often the classifier, if there is one yet, agrees with how the faces were made: over all, by kind."""
     try:
         classifier = open_classifier(model)
     except FileNotFoundError as error:
         print(f"left out: {error}", file=sys.stderr)
         return
-    answers = list(GlassesPipeline(classifier=classifier)(kinds["file"]))
+    answers = list(GlassesPipeline(classifier=classifier)(list(kinds["file"])))
     right = np.array([answer.glasses for answer in answers]) == (kinds["glasses"] == 1).to_numpy()
-    print(f"| agreement of the classifier | {100 * right.mean():.2f} % of {len(right)} |")
+    yield line("agreement of the classifier", "all", 100 * right.mean(), len(right), wanted="97 %")
     for name, part in (*kinds.groupby("kind"), *kinds[kinds["extra"] != ""].groupby("extra")):
-        print(f"| ... {name} | {100 * right[part.index].mean():.1f} % of {len(part)} |")
+        yield line("... of the classifier", name, 100 * right[part.index].mean(), len(part))
 
 
-def compare_with_training_faces(options: argparse.Namespace, latents: np.ndarray, slim) -> None:
-    """Print how near the synthetic faces come to the faces that the generator saw, beside real ones that it did not."""
+def compare_with_training_faces(options: argparse.Namespace, latents: np.ndarray, slim) -> Iterator[dict]:
+    """How near the synthetic faces come to the faces that the generator saw, beside real ones that it did not."""
     from synthetic.train_generator import textures_of
 
     generator = FaceGenerator.load()
@@ -130,24 +145,33 @@ def compare_with_training_faces(options: argparse.Namespace, latents: np.ndarray
     made = nearest(generator.textures(shipped[:, : generator.size]), seen["textures"])
     other = nearest(unseen["textures"], seen["textures"])
     for name, values in (("synthetic", made), ("real, held out", other)):
-        low, first, middle = np.percentile(values, [0, 1, 50])
-        print(f"| nearest training face, {name} | least {low:.1f}, 1 % {first:.1f}, median {middle:.1f} levels |")
-    share = (made >= np.percentile(other, 1)).mean()
-    print(f"| synthetic faces no nearer than the 1st percentile of real ones | {100 * share:.2f} % of {len(made)} |")
+        for of, value in zip(("least", "1st percentile", "median"), np.percentile(values, [0, 1, 50]), strict=True):
+            yield line(f"distance to the nearest training face, {name}", of, value, len(values), "levels")
+    share = 100 * (made >= np.percentile(other, 1)).mean()
+    yield line("no nearer than the 1st percentile of real ones", "all", share, len(made), wanted="100 %")
+
+
+def find_faces(kinds: pd.DataFrame, slim) -> Iterator[dict]:
+    """In how many of the pictures `slim` finds a face."""
+    found = np.array([len(slim(read_image(file)[0])) > 0 for file in kinds["file"]])
+    yield line("`slim` finds a face", "all", 100 * found.mean(), len(found), wanted="98 %")
 
 
 def main() -> int:
     options = parse_arguments()
     options.cache.mkdir(parents=True, exist_ok=True)
     kinds, latents = tables(options.sample)
-    print("| measure | value |\n|---|---|")
-    judge_on_real_faces(options)
-    ask_classifier(options.model, kinds)
     slim = load_detector("slim")
-    found = np.array([len(slim(read_image(file)[0])) > 0 for file in kinds["file"]])
-    print(f"| `slim` finds a face | {100 * found.mean():.2f} % |")
+    measured = [judge_on_real_faces(options), ask_classifier(options.model, kinds), find_faces(kinds, slim)]
     if options.celeba:
-        compare_with_training_faces(options, latents, slim)
+        measured.append(compare_with_training_faces(options, latents, slim))
+    rows = []
+    print("| measure | of | wanted | measured | faces |\n|---|---|---|--:|--:|")
+    for row in chain.from_iterable(measured):
+        rows.append(row)
+        print("| {measure} | {of} | {wanted} | {value:.1f} {unit} | {faces:,} |".format(**row), flush=True)
+    lines = header(f"networks trained for {options.epochs} epochs", note=options.note)
+    write_table(pd.DataFrame(rows), RESULTS / "sample.csv", lines)
     return 0
 
 

@@ -31,7 +31,7 @@ class OnnxClassifier:
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1):
-        self.session, metadata = _open_session(path, threads)
+        self.session, metadata = open_session(path, threads)
         try:
             header = {key: json.loads(metadata[key]) for key in ("threshold", "kinds", "crop")}
             self.threshold, self.crop = float(header["threshold"]), Crop(*header["crop"])
@@ -45,7 +45,7 @@ class OnnxClassifier:
         return self.session.run(None, {"faces": crops})[0]
 
 
-def _open_session(path: str | os.PathLike, threads: int):
+def open_session(path: str | os.PathLike, threads: int):
     """The onnxruntime session of a file, and its metadata."""
     try:
         import onnxruntime
@@ -54,7 +54,7 @@ def _open_session(path: str | os.PathLike, threads: int):
             raise ImportError(f"onnxruntime cannot be imported: {' '.join(str(error).split())}") from error
         raise ImportError(f"onnxruntime is not installed: pip install 'onnxruntime>={OLDEST_RUNTIME}'") from error
 
-    def open_session(disable_qdq: str):
+    def session_of(disable_qdq: str):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
@@ -62,10 +62,10 @@ def _open_session(path: str | os.PathLike, threads: int):
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     try:
-        session = open_session("1")  # weights that are only stored in 8 bits: to float once, not at each call
+        session = session_of("1")  # weights that are only stored in 8 bits: to float once, not at each call
         metadata = session.get_modelmeta().custom_metadata_map
         if metadata.get("arithmetic") == '"int8"':
-            session = open_session("0")
+            session = session_of("0")
     except Exception as error:  # onnxruntime raises a class of its own for each way to fail
         reason = " ".join(str(error).split())
         if re.search(r"unsupported model ir version|not .*support.* opset|opset .* is under development", reason, re.I):

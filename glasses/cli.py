@@ -57,6 +57,7 @@ def predict_parser(
     add("--sort", metavar="DIR", type=Path, help="copy the photos to DIR/glasses, no_glasses, nobody, unreadable")
     add("--link", action="store_true", help="with --sort, link them instead")
     add("--draw", metavar="DIR", type=Path, help="write the photos with boxes and answers there")
+    add("--keypoints", action="store_true", help="find 68 points of each face: in jsonl, csv and --draw")
     add("--time", action="store_true", help="print the time of each stage")
     return parser
 
@@ -96,7 +97,44 @@ def predict_command(arguments: Sequence[str], prog: str = "glasses") -> int:
     return predict(options, prog)
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"predict": predict_command}
+def try_on_parser(prog: str = "glasses try-on") -> argparse.ArgumentParser:
+    """The options of `glasses try-on`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Put glasses on every face of a photo.",
+        epilog="Exit status: 0 written, 1 the photo cannot be read, shows no face, or not be written, "
+        "2 wrong command line.",
+    )
+    add = parser.add_argument
+    add("photo", metavar="PHOTO", help="a photo")
+    add(
+        "--frame",
+        default="wayfarer",
+        help="round, rimless, half-rim, cat-eye, wayfarer, reading, safety, aviator, oversized or sport; FILE.png, a "
+        "transparent picture of glasses from the front; random, another one for each face; all, a sheet of all of "
+        "them on the main face; none (default: wayfarer)",
+    )
+    add("--lens", choices=("clear", "tinted", "mirror"), help="other lenses than the frame's own")
+    add("--hat", action="store_true", help="and a hat")
+    add("--moustache", action="store_true", help="and a moustache")
+    add("--seed", type=int, default=0, help="of --frame random (default: 0)")
+    add("--detector", default="auto", choices=DETECTORS, help="how to find the faces (default: auto)")
+    add("--output", metavar="FILE", help="default: PHOTO-FRAME.jpg, .png for a .png, in this folder")
+    return parser
+
+
+def try_on_command(arguments: Sequence[str], prog: str = "glasses") -> int:
+    """`glasses try-on`."""
+    parser = try_on_parser(f"{prog} try-on")
+    options = parser.parse_args(arguments)
+    if options.seed < 0:
+        parser.error(f"--seed must be at least 0, not {options.seed}")
+    from .tryon_command import try_on_command  # with OpenCV and ONNX Runtime, for which --help need not wait
+
+    return try_on_command(options, prog)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"predict": predict_command, "try-on": try_on_command}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from .pipeline import Answer
 
 # Of the classes; told apart by colour-blind readers too (the palette of Okabe and Ito, 2008).
 COLOURS = {"none": "#56B4E9", "eyeglasses": "#E69F00", "sunglasses": "#CC79A7", "unknown_kind": "#D55E00"}
+POINT = "#F0E442"  # of a key point
 SMALLEST, LARGEST = 10, 14  # letters: pixels at the least, 1/400 of the photo's long side at the most
 
 
@@ -30,17 +31,21 @@ class Rectangle(NamedTuple):
 def annotate(image: np.ndarray, answer: Answer, scale: float = 1.0) -> Image.Image:
     """A photo (H, W, 3) uint8 with the boxes and answers of its faces drawn in; the main face has the thick frame.
 
-    scale: pixels of the answer's boxes for a pixel of the image, from `read_image`. Labels keep off all faces and off
-    each other as far as there is room.
+    Its key points are drawn where the answer has them. scale: pixels of the answer's boxes for a pixel of the image,
+    from `read_image`. Labels keep off all faces and off each other as far as there is room.
     """
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
     unit = max(picture.size) / 400  # line widths and letters keep their share of the photo
-    boxes = [Rectangle(x / scale, y / scale, (x + w) / scale, (y + h) / scale) for x, y, w, h in _boxes(answer)]
+    corners = [(x, y, x + w, y + h) for x, y, w, h in (face.box for face in answer.faces)]
+    boxes = [Rectangle(*(side / scale for side in of_face)) for of_face in corners]
     texts = [f"{'no glasses' if face.kind == 'none' else face.kind} ({face.probability:.2f})" for face in answer.faces]
     colours = [COLOURS["none" if face.kind == "none" else "eyeglasses"] for face in answer.faces]
     for number, (box, colour) in enumerate(zip(boxes, colours, strict=True)):
         pen.rectangle(box, outline=colour, width=max(1, round((3 if number == 0 else 1) * unit)))
+    for face in answer.faces:
+        if face.keypoints is not None:
+            draw_points(pen, face.keypoints / scale, max(0.6, 0.012 * face.box[2] / scale))
 
     labels: list[Rectangle] = []
     for box, text, colour in zip(boxes, texts, colours, strict=True):
@@ -54,8 +59,10 @@ def annotate(image: np.ndarray, answer: Answer, scale: float = 1.0) -> Image.Ima
     return picture
 
 
-def _boxes(answer: Answer) -> list[tuple[int, int, int, int]]:
-    return [face.box for face in answer.faces]
+def draw_points(pen: ImageDraw.ImageDraw, points: np.ndarray, radius: float) -> None:
+    """(68, 2) points in pixels of the drawn picture, as dots with a dark edge that shows on any skin."""
+    for x, y in points:
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=POINT, outline="black", width=1)
 
 
 def _font(text: str, width: float, unit: float) -> ImageFont.FreeTypeFont:

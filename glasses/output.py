@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .pipeline import Answer
 
 CSV_COLUMNS = "path glasses probability kind detector face x y w h face_probability face_kind error warning".split()
+KEYPOINT_COLUMNS = [f"{axis}{number}" for number in range(68) for axis in "xy"]  # of the 68 key points, in pixels
 OUTCOMES = ("glasses", "no_glasses", "nobody", "unreadable")
 
 
@@ -40,8 +41,11 @@ def as_text(answer: "Answer") -> str:
 
 
 def as_jsonl(answer: "Answer") -> str:
-    """One JSON object on a line; boxes are [x, y, w, h] in pixels of the upright photo."""
+    """One JSON object on a line; boxes are [x, y, w, h], key points [x, y], in pixels of the upright photo."""
     faces = [{"box": list(f.box), "probability": round(f.probability, 4), "kind": f.kind} for f in answer.faces]
+    for face, record in zip(answer.faces, faces, strict=True):
+        if face.keypoints is not None:
+            record["keypoints"] = [[round(float(x), 2), round(float(y), 2)] for x, y in face.keypoints]
     record = {
         "path": answer.path,
         "glasses": answer.glasses,
@@ -57,14 +61,23 @@ def as_jsonl(answer: "Answer") -> str:
 
 def as_csv(answer: "Answer") -> str:
     """A row a face, the main face first; one row with empty cells where there is none."""
+    return "".join(_csv_row(row) for row in _rows(answer))
+
+
+def as_keypoint_csv(answer: "Answer") -> str:
+    """The rows of `as_csv`, each with the 136 cells of KEYPOINT_COLUMNS behind it."""
+    points = [[f"{value:.2f}" for value in face.keypoints.ravel()] for face in answer.faces]
+    empty = [""] * len(KEYPOINT_COLUMNS)
+    return "".join(_csv_row(row + of_face) for row, of_face in zip(_rows(answer), points or [empty], strict=True))
+
+
+def _rows(answer: "Answer") -> list[list[object]]:
     end = [answer.error or "", answer.warning or ""]
     if not answer.faces:
-        return _csv_row([answer.path, *[""] * 11, *end])
-    rows = ""
-    for number, face in enumerate(answer.faces):
-        row = [answer.path, int(answer.glasses), f"{answer.probability:.4f}", answer.kind, answer.detector]
-        rows += _csv_row([*row, number, *face.box, f"{face.probability:.4f}", face.kind, *end])
-    return rows
+        return [[answer.path, *[""] * 11, *end]]
+    start = [answer.path, int(answer.glasses), f"{answer.probability:.4f}", answer.kind, answer.detector]
+    faces = enumerate(answer.faces)
+    return [[*start, number, *face.box, f"{face.probability:.4f}", face.kind, *end] for number, face in faces]
 
 
 def _csv_row(cells: Sequence[object]) -> str:
@@ -74,7 +87,14 @@ def _csv_row(cells: Sequence[object]) -> str:
 
 
 FORMATS = {"text": as_text, "jsonl": as_jsonl, "csv": as_csv}
+KEYPOINT_CSV = "csv with key points"  # beside FORMATS, what csv becomes where they are asked for
 HEADERS = {"text": "", "jsonl": "", "csv": ",".join(CSV_COLUMNS) + "\n"}
+HEADERS[KEYPOINT_CSV] = ",".join(CSV_COLUMNS + KEYPOINT_COLUMNS) + "\n"
+
+
+def _written(answer: "Answer", form: str) -> str:
+    """The answer in one of FORMATS, or as KEYPOINT_CSV."""
+    return as_keypoint_csv(answer) if form == KEYPOINT_CSV else FORMATS[form](answer)
 
 
 def _write_all(file: io.RawIOBase, content: bytes) -> None:
@@ -119,7 +139,7 @@ class StreamOutput:
 
     def write(self, answer: "Answer") -> None:
         self.counts[outcome(answer)] += 1
-        if text := FORMATS[self.form](answer):
+        if text := _written(answer, self.form):
             self._print(text)
 
     def _print(self, text: str) -> None:
@@ -213,7 +233,7 @@ class FileOutput:
         return good, read
 
     def write(self, answer: "Answer") -> None:
-        text = FORMATS[self.form](answer).encode("utf-8", "backslashreplace")
+        text = _written(answer, self.form).encode("utf-8", "backslashreplace")
         result = outcome(answer)
         note = json.dumps([answer.path, result, self.bytes + len(text)]) + "\n"
         try:
@@ -258,7 +278,10 @@ def _is_stream(path: str) -> bool:
 def open_output(
     path: str | None, form: str, settings: dict, photos: Sequence[str], resume: bool = False
 ) -> StreamOutput | FileOutput:
-    """Where the answers for `photos` go, in a format of FORMATS: stdout where `path` is None. Raises OutputError."""
+    """Where the answers for `photos` go: stdout where `path` is None. form: of FORMATS, or KEYPOINT_CSV.
+
+    Raises OutputError.
+    """
     try:
         if path is None or _is_stream(path):
             return StreamOutput(path, form)

@@ -8,7 +8,7 @@ for answer in pipeline(["a.jpg", "b.png"]):          # many: a stream, in their 
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,16 +20,21 @@ from detector_architectures import Face, load_detector, main_face
 
 from .classifiers import open_network
 from .crops import KINDS, align_face
-from .photos import PhotoError, check_photo, is_photo, read_photo
+from .keypoints import open_keypoints
+from .photos import Photo, PhotoError, check_photo, is_photo, read_photo
 
 
 @dataclass
 class FaceAnswer:
-    """One face: box as x, y, w, h in pixels of the upright photo, P(glasses), and which of `KINDS` it is."""
+    """One face: box as x, y, w, h in pixels of the upright photo, P(glasses), and which of `KINDS` it is.
+
+    keypoints: (68, 2) float32, x and y in the same pixels, where they were asked for (`glasses.keypoints`).
+    """
 
     box: tuple[int, int, int, int]
     probability: float
     kind: str
+    keypoints: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass
@@ -72,9 +77,10 @@ class GlassesPipeline:
     the path of an `.onnx` file. classifier: used instead of `model`, as `models.load_classifier` makes one.
     threshold: the probability from which a face wears glasses; None takes the one stored with the weights.
     assume_face: where no face is found, the centre of the photo is taken for one. any_face: the photo's answer is that
-    of the face most likely to wear glasses, not that of the main face.
+    of the face most likely to wear glasses, not that of the main face. keypoints: each face has its 68 points.
 
-    Raises what `load_detector` and `open_network` raise, ValueError for less than one worker or photo a batch.
+    Raises what `load_detector`, `open_network` and `open_keypoints` raise, ValueError for less than one worker or photo
+    a batch.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class GlassesPipeline:
         classifier=None,
         assume_face: bool = False,
         any_face: bool = False,
+        keypoints: bool = False,
     ):
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.classifier = open_network(model) if classifier is None else classifier
@@ -96,6 +103,7 @@ class GlassesPipeline:
         if self.workers < 1 or self.batch < 1:
             raise ValueError(f"workers and batch must be at least 1, not {self.workers} and {self.batch}")
         self.assume_face, self.any_face = assume_face, any_face
+        self.find_keypoints = open_keypoints() if keypoints else None
 
     def answer(self, photo) -> Answer:
         """The answer for one photo: a path, the bytes of a file, an open file, a PIL image, or an array (`as_image`).
@@ -135,20 +143,27 @@ class GlassesPipeline:
             faces = find_faces(self.detector, photo.image, self.assume_face)
             detected = perf_counter()
             crops = [align_face(photo.image, face.landmarks, self.classifier.crop) for face in faces]
+            aligned = perf_counter()
+            points = self._points(photo, faces)
         except Exception as error:  # whatever a detector raises: one photo's trouble must not lose the others
             reason = " ".join(str(error).split()) or type(error).__name__
             answer.error = f"cannot be searched for faces: {reason}"[:200]
             return answer, []
         answer.detector = faces[0].detector if faces else None
         boxes = [tuple(round(float(v) * photo.scale) for v in face.box) for face in faces]
-        answer.faces = [FaceAnswer(box, probability=0.0, kind="none") for box in boxes]
-        answer.seconds = {
-            "decode": decoded - start,
-            "detect": detected - decoded,
-            "align": perf_counter() - detected,
-            "classify": 0.0,
-        }
+        answer.faces = [FaceAnswer(box, 0.0, "none", of_face) for box, of_face in zip(boxes, points, strict=True)]
+        answer.seconds = {"decode": decoded - start, "detect": detected - decoded, "align": aligned - detected}
+        if self.find_keypoints:
+            answer.seconds["keypoints"] = perf_counter() - aligned
+        answer.seconds["classify"] = 0.0
         return answer, crops
+
+    def _points(self, photo: Photo, faces: list[Face]) -> Sequence[np.ndarray | None]:
+        """The key points of each face in pixels of the upright photo, None where nobody asked for them."""
+        if not self.find_keypoints:
+            return [None] * len(faces)
+        points = self.find_keypoints(photo.image, [face.landmarks for face in faces])
+        return (points + 0.5) * photo.scale - 0.5  # a pixel's middle is at whole numbers
 
     def _classify(self, answers: tuple[Answer, ...], crops: tuple[list[np.ndarray], ...]) -> Iterator[Answer]:
         """Classify the faces of all photos of a batch at once and fill in the answers."""

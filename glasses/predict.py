@@ -19,11 +19,11 @@ from . import __version__
 from .classifiers import WEIGHTS, open_network
 from .files import whole_file
 from .folders import file_away, find_photos, holds_photo_of, numbered
-from .output import FileOutput, OutputError, StreamOutput, one_line, open_output, outcome
+from .output import KEYPOINT_CSV, FileOutput, OutputError, StreamOutput, one_line, open_output, outcome
 from .photos import PhotoError, read_image
 from .pipeline import Answer, GlassesPipeline
 
-STAGES = ("decode", "detect", "align", "classify")
+STAGES = ("decode", "detect", "align", "keypoints", "classify")
 LARGEST_JPEG = 65_500  # pixels a side
 DRAWN = b"drawn by glasses predict"  # comment in the pictures of --draw, by which a later run knows them
 
@@ -32,7 +32,7 @@ def settings_of(options: argparse.Namespace) -> dict:
     """All that decides what is written, for --resume: the options, and the network by its content."""
     model = Path(options.model)
     file = model if model.suffix else WEIGHTS / f"{options.model}.onnx"
-    names = ("detector", "threshold", "assume_face", "any", "format", "sort", "link", "draw")
+    names = ("detector", "threshold", "assume_face", "any", "format", "sort", "link", "draw", "keypoints")
     settings = {name: getattr(options, name) for name in names}
     settings |= {name: value and str(value) for name, value in settings.items() if isinstance(value, Path)}
     return settings | {"model": hashlib.sha256(file.read_bytes()).hexdigest()[:16], "version": __version__}
@@ -56,8 +56,10 @@ def predict(options: argparse.Namespace, prog: str, open_classifier: Callable = 
             classifier=open_classifier(options.model),
             assume_face=options.assume_face,
             any_face=options.any,
+            keypoints=options.keypoints,
         )
-        output = open_output(options.output, options.format, settings_of(options), names, options.resume)
+        form = KEYPOINT_CSV if options.keypoints and options.format == "csv" else options.format
+        output = open_output(options.output, form, settings_of(options), names, options.resume)
     except (ImportError, ValueError, OSError, OutputError) as error:
         return _refuse(prog, error)
     started = perf_counter() - start
@@ -199,9 +201,10 @@ def draw(answer: Answer, file: Path) -> None:
 
 def time_table(seconds: Sequence[dict[str, float]], started: float) -> str:
     """The median time of each stage over the photos, in milliseconds."""
-    medians = [1000 * float(np.median([times[stage] for times in seconds])) for stage in STAGES]
-    stages = "  ".join(f"{stage} {value:.1f}" for stage, value in zip(STAGES, medians, strict=True))
-    return f"median milliseconds a photo: {stages}  sum {sum(medians):.1f}; start {1000 * started:.0f}"
+    present = [stage for stage in STAGES if any(stage in times for times in seconds)]
+    medians = {s: 1000 * float(np.median([times[s] for times in seconds if s in times])) for s in present}
+    stages = "  ".join(f"{stage} {value:.1f}" for stage, value in medians.items())
+    return f"median milliseconds a photo: {stages}  sum {sum(medians.values()):.1f}; start {1000 * started:.0f}"
 
 
 def summary(counts: Counter) -> str:

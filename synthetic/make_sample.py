@@ -16,8 +16,8 @@ find the *bare* face at its own landmarks.
 
 In --out: `train.csv` (id, v1..vK, glasses), `test.csv` (without glasses), `kinds.csv` (the truth about every face),
 `label_noise.csv` (the labels of train.csv that are wrong on purpose, with the right kind, as `train.py --corrections`
-reads it), the pictures in
-`faces-spring-2020/faces-spring-2020/face-<id>.jpg`; and for lessons on identities `MeGlass_120x120/` and `meta.txt`.
+reads it), the pictures in `faces-spring-2020/faces-spring-2020/face-<id>.jpg`, and where the 68 points of some of them
+are in `keypoints.csv`, as `keypoint_data.py` reads it; and for lessons on identities `MeGlass_120x120/` and `meta.txt`.
 """
 
 import argparse
@@ -39,10 +39,12 @@ import pandas as pd
 from glasses.crops import KINDS
 from glasses.eyewear import EYEWEAR, SUNGLASSES_FROM, Canvas, Head, draw_eyewear, is_sunglasses, uniform
 from glasses.photos import PhotoError, read_image
+from keypoint_data import POINTS
 from synthetic.face_generator import SIZE, FaceGenerator
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 TRAIN, TEST = 1000, 200  # faces in the layout of the Kaggle set
+POINTED = 560, 100  # of these, the faces with their points in keypoints.csv, which shall stay small
 IDENTITIES, PICTURES = 40, 5  # faces in the layout of MeGlass, and pictures of each
 NOISE = 0.03  # share of the labels of train.csv that are wrong on purpose
 SEED, QUALITY = 2020, 86  # of the shipped set; of its JPEG files
@@ -377,6 +379,25 @@ def write_kaggle(out: Path, made: list[tuple[np.ndarray, Picture]], test: int = 
         corrections.to_csv(out / "label_noise.csv", index=False)
 
 
+def write_keypoints(
+    out: Path, made: list[tuple[np.ndarray, Picture]], test: int = 0, most: tuple[int, int] | None = None
+) -> None:
+    """Write keypoints.csv: file, part ("test" for the last `test` faces), x0, y0, x1, y1, ... in pixels.
+
+    most: how many faces of each part, the first ones; None for all.
+    """
+    rows = list(enumerate(made, start=1))
+    train = len(rows) - test
+    parts = {"training": rows[:train], "test": rows[train:]}
+    lines = []
+    for (part, faces), count in zip(parts.items(), most or (None, None), strict=True):
+        for number, (_, picture) in faces[:count]:
+            file = f"faces-spring-2020/faces-spring-2020/face-{number}.jpg"
+            lines.append([file, part, *picture.landmarks.ravel()])
+    columns = ["file", "part", *range(2 * POINTS)]
+    pd.DataFrame(lines, columns=columns).to_csv(out / "keypoints.csv", index=False, float_format="%.1f")
+
+
 def people(identities: int, pictures: int, detector, seed: int, size: int = 120) -> Iterator[list]:
     """For each synthetic person, (latent, `Picture`) of so many pictures, about half of them with glasses."""
     for person, (latent, _) in enumerate(good_pictures(identities, [seed, 1], detector)):
@@ -407,7 +428,9 @@ def write_sample(out: Path = SAMPLE, train: int = TRAIN, test: int = TEST, ident
     out.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".sample-", dir=out.parent))
     try:
-        write_kaggle(partial, good_pictures(train + test, [SEED], detector, refused=TOO_NEAR), test, NOISE)
+        made = good_pictures(train + test, [SEED], detector, refused=TOO_NEAR)
+        write_kaggle(partial, made, test, NOISE)
+        write_keypoints(partial, made, test, POINTED)
         write_meglass(partial, identities, PICTURES, detector, SEED)
         for part in partial.iterdir():
             old = out / part.name
@@ -471,6 +494,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             made = good_pictures(options.count, [options.seed, 4], load_detector("slim"), glasses=options.glasses)
             write_kaggle(options.out, made)
+            write_keypoints(options.out, made)
             print(f"wrote {options.count} faces to {options.out}")
         else:
             write_sample(options.out)

@@ -8,19 +8,23 @@ import pandas as pd
 import pytest
 
 import train
-from benchmarks import latency, report
+from benchmarks import cross_validation, evaluation, input_size, latency, report, robustness
 from benchmarks.accuracy import Faces, measure_network, train_network
 from benchmarks.cross_validation import balanced_part
+from benchmarks.installation import bytes_of
 from benchmarks.networks import RECIPES, SHAPES, Recipe, folder_of, shape_of
 from benchmarks.robustness import count_answers
 from compress import prune_channels
+from conftest import write_meglass
 from data_load import Label, MeGlass
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from find_data import DataError
 from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
+from glasses.crops import CROP, Crop
 from glasses.pipeline import Answer
-from models import WEIGHTS, GlassesCNN, make_model
+from models import WEIGHTS, GlassesCNN, fold_batch_norm, make_model
+from sources import Parts
 
 
 def test_header_names_the_command_without_this_machine_s_paths(monkeypatch, tmp_path):
@@ -41,6 +45,80 @@ def test_header_names_the_command_without_this_machine_s_paths(monkeypatch, tmp_
     report.write_table(table, tmp_path / "results" / "t.csv", lines)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "results" / "t.csv", comment="#"), table)
     assert [file.name for file in (tmp_path / "results").iterdir()] == ["t.csv"]
+
+
+def test_words_of_note_are_one_line_of_the_header(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x.py"])
+    parser = argparse.ArgumentParser()
+    report.add_note(parser)
+    assert report.header("1 thread", note=parser.parse_args([]).note)[4:] == ["1 thread"]
+    for words in (["--note", "beside", "other", "programs"], ["--note", "beside other\nprograms"]):
+        lines = report.header("1 thread", note=parser.parse_args(words).note)
+        assert lines[4:] == ["1 thread", "note: beside other programs"]
+
+
+NOTE = ["--note", "measured", "in", "a", "test"]
+
+
+def run_program(program, monkeypatch, folder, *arguments) -> tuple[list[str], dict[str, pd.DataFrame]]:
+    """A benchmark as its command line runs it, with --note: the header and the tables that it wrote into the folder."""
+    monkeypatch.setattr(program, "RESULTS", folder)
+    monkeypatch.setattr(sys, "argv", [f"{program.__name__}.py", *map(str, arguments), *NOTE])
+    assert program.main() == 0
+    files = sorted(folder.glob("*.csv"))
+    lines = [line[2:] for line in files[0].read_text().splitlines() if line.startswith("# ")]
+    return lines, {file.stem: pd.read_csv(file, comment="#") for file in files}
+
+
+def test_robustness_and_evaluation_write_the_note(tmp_path, monkeypatch):
+    few = write_meglass(tmp_path / "few", people=2, each=2)
+    for change in [*robustness.CHANGES][1:]:
+        monkeypatch.delitem(robustness.CHANGES, change)
+    for program, names in ((robustness, ["robustness"]), (evaluation, ["evaluation", "paired"])):
+        folder = tmp_path / program.__name__
+        lines, tables = run_program(program, monkeypatch, folder, "--validate", f"meglass={few}")
+        assert lines[-1] == "note: measured in a test"
+        assert list(tables) == names
+
+
+def test_crops_are_compared_in_a_table_of_their_own(meglass, tmp_path, monkeypatch):
+    small = Crop(48, 32, CROP.unit / 2)
+    monkeypatch.setattr(input_size, "CROPS", {"small": small})
+    monkeypatch.setattr(input_size, "load_detector", lambda name: load_detector("center"))
+    faces = {"m": MeGlass(meglass)}
+    monkeypatch.setattr(input_size, "load_sources", lambda *given: Parts(faces, faces, faces))
+    options = ["--data", f"meglass={meglass}", "--epochs", "1", "--cache", tmp_path / "c", "--out", tmp_path / "runs"]
+    lines, tables = run_program(input_size, monkeypatch, tmp_path / "results", *options)
+    assert lines[-2:] == ["report faces: m 40; 1 epochs, one run each", "note: measured in a test"]
+    (row,) = tables["input_size"].to_dict("records")
+    assert (row["crop"], 0 <= row["error"] <= 1, row["ms"] > 0) == ("small", True, True)
+    assert row["parameters"] == sum(p.numel() for p in fold_batch_norm(GlassesCNN(crop=small)).parameters())
+
+
+def test_all_networks_of_the_cross_validation_have_one_schedule(meglass, tmp_path, monkeypatch):
+    monkeypatch.setattr(cross_validation, "load_detector", lambda name: load_detector("center"))
+    monkeypatch.setattr(train.Trainer, "fit", lambda self, report: settings.append(self.settings))
+    settings = []
+    options = ["--data", f"meglass={meglass}", "--faces", "20", "--folds", "2", "--epochs", "3", "--lr", "1e-3"]
+    options += ["--cache", tmp_path / "c", "--out", tmp_path / "runs"]
+    lines, tables = run_program(cross_validation, monkeypatch, tmp_path / "results", *options)
+    networks = cross_validation.NETWORKS
+    assert len(settings) == len(tables["cross_validation"]) == 2 * len(networks)
+    assert {(s.epochs, s.batch, s.lr, s.seed, s.strength) for s in settings} == {(3, 32, 1e-3, 0, 1.0)}
+    schedule = "3 epochs, batch 32, highest learning rate 0.001"
+    assert lines[-2:] == [
+        f"one schedule for all networks and numbers of faces: {schedule}",
+        "note: measured in a test",
+    ]
+
+
+def test_links_count_nothing(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "file").write_bytes(b"12345")
+    (tmp_path / "a" / "b" / "file").write_bytes(b"123")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "a" / "file")
+    (tmp_path / "again").symlink_to(tmp_path / "a")
+    assert bytes_of(tmp_path) == 8
 
 
 def test_folds_are_drawn_from_as_many_faces_of_each_class(meglass):
@@ -144,10 +222,13 @@ def test_a_timing_that_fails_names_its_command(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["accuracy", "cross_validation", "input_size", "latency", "robustness", "sample", "time_network"]
+    "name",
+    sorted({file.stem for file in (report.ROOT / "benchmarks").glob("*.py")} - {"__init__", "networks", "report"}),
 )
 def test_each_program_says_how_it_is_run(name):
-    assert f"python -m benchmarks.{name} " in (report.ROOT / "benchmarks" / f"{name}.py").read_text()
+    text = (report.ROOT / "benchmarks" / f"{name}.py").read_text()
+    assert f"python -m benchmarks.{name} " in text
+    assert ("[--note WORDS]" in text) == ("write_table(" in text), "every table can have a note"
 
 
 def test_nobody_is_counted_apart_from_missed_glasses():
@@ -160,7 +241,7 @@ def test_nobody_is_counted_apart_from_missed_glasses():
 
 def test_results_say_where_they_came_from():
     tables = {}
-    for name in ("accuracy", "latency", "cross_validation", "photo"):
+    for name in ("accuracy", "latency", "cross_validation", "photo", "installation"):
         lines = (report.RESULTS / f"{name}.csv").read_text().splitlines()
         keys = [line[2:].split(":")[0] for line in lines if line.startswith("# ")]
         assert keys[:4] == ["command", "date", "machine", "versions"], name

@@ -1,5 +1,6 @@
 """Temperature and threshold against cases worked out by hand and against a slow search in exact fractions."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -83,6 +84,19 @@ def test_each_source_weighs_the_same():
     assert fit(large)[0] == 0.56
 
 
+def test_the_order_of_the_sources_decides_nothing():
+    """23 of 600 faces are wrong up to 0.45, others from 0.55 on, and between them all 48: rates differ by rounding."""
+    sources = [
+        faces(
+            *((100 - early, 0.1, Label.NONE), (early, 0.545, Label.NONE)),
+            *((100 - late, 0.9, Label.EYEGLASSES), (late, 0.455, Label.EYEGLASSES)),
+        )
+        for early, late in ((7, 12), (12, 4), (4, 7))
+    ]
+    for order in itertools.permutations(sources):
+        assert fit(*order) == (0.45, 0.2, 0.8)
+
+
 def test_logits_as_large_again_double_the_temperature_and_leave_the_thresholds():
     rng = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(4000, 3, generator=rng)
@@ -103,9 +117,11 @@ def test_a_probability_at_the_threshold_is_glasses():
     assert fit_threshold([z], [y])[0] == 0.5
 
 
-def test_the_temperature_search_ends_at_four():
+def test_the_temperature_search_goes_from_a_quarter_to_four():
     z, y = faces((50, 0.999999, Label.NONE), (50, 0.999999, Label.EYEGLASSES))
-    assert fit_temperature([100 * z], [y]) == pytest.approx(4)
+    assert fit_temperature([100 * z], [y]) == pytest.approx(4), "too sure, half of it wrong"
+    z, y = faces((50, 0.4, Label.NONE), (50, 0.6, Label.EYEGLASSES))
+    assert fit_temperature([z], [y]) == pytest.approx(1 / 4), "never wrong, and unsure"
 
 
 def test_logits_and_labels_of_other_sources_are_refused():

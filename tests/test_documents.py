@@ -1,14 +1,39 @@
-"""README and model card hold the numbers of benchmarks/results/, and no others between their markers."""
+"""The documents hold the numbers of benchmarks/results/ and of the shipped files, and none of those kinds is typed."""
 
+import math
+import re
 import shutil
 
+import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
+from benchmarks import report, sample
 from benchmarks.documents import CONTENTS, DOCUMENTS, MARKED, Results, folds_table, render
 from benchmarks.evaluation import comparisons
 from benchmarks.report import RESULTS
 from conftest import ROOT
+from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
+
+TYPED = re.compile(  # numbers that a program here measures, each with its unit; "about" makes one rough
+    r"""(?<!about\s) (?<![\d.,])
+    (?: \d[\d.,]* \s (?:million\s)? parameters
+      | \d[\d.,]* \s? [KMG]B \b
+      | \d[\d.,]* \s? (?:ms|milliseconds) \b
+      | of \s \d{1,3},\d{3} \b
+      | \d[\d.,]* \s (?:errors|wrong|missed|false\salarms) \b
+      | \d[\d.,]* \s times \s as \s (?:large|small|slow|fast)
+      | \| \s* \d[\d,]*\.\d+ \s* (?=\|) )  # a cell of a table
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+
+
+def typed_numbers(text: str) -> list[str]:
+    """What TYPED finds outside of markers and code."""
+    return TYPED.findall(CODE.sub("", MARKED.sub("", text)))
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -38,6 +63,146 @@ def test_a_number_that_was_changed_by_hand_is_found(tmp_path):
     table.loc[0, "errors"] += 1
     file.write_text("\n".join(lines) + "\n" + table.to_csv(index=False))
     assert render(text, Results(tmp_path / "results")) != text
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "column"),
+    [
+        ("answer", "photo", "median_ms"),
+        ("slim", "photo", "median_ms"),
+        ("start", "photo", "median_ms"),
+        ("installed", "installation", "bytes"),
+        ("face-glasses", "latency", "median_ms"),
+        ("face-accurate", "latency", "median_ms"),
+        ("quantized", "latency", "median_ms"),
+        ("quantized", "accuracy", "errors"),
+        ("quantized", "accuracy", "bytes"),
+        ("costs", "latency", "median_ms"),
+        ("costs", "accuracy", "bytes"),
+        ("epochs", "accuracy", "epochs"),
+        ("parameters-teacher", "accuracy", "parameters"),
+        ("photos", "evaluation", "faces"),
+        ("wrong-glasses", "evaluation", "errors"),
+        ("wrong-accurate", "evaluation", "faces"),
+        ("gains", "cross_validation", "f1"),
+        ("paired", "paired", "only_first_wrong"),
+    ],
+)
+def test_a_sentence_follows_what_was_measured(tmp_path, name, table, column):
+    """Other results, other words; and where the documents still hold the old ones, `make tables` would change them."""
+    shutil.copytree(RESULTS, tmp_path / "results")
+    measured = pd.read_csv(RESULTS / f"{table}.csv", comment="#")
+    measured[column] *= np.arange(2, len(measured) + 2)
+    report.write_table(measured, tmp_path / "results" / f"{table}.csv", Results().header(table))
+    others = Results(tmp_path / "results")
+    assert CONTENTS[name](others) != CONTENTS[name](Results())
+    holding = [text for text in DOCUMENTS if f"<!-- {name} -->" in (ROOT / text).read_text()]
+    assert holding
+    assert all(render((ROOT / text).read_text(), others) != (ROOT / text).read_text() for text in holding)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_nobody_typed_a_number_that_is_measured(name):
+    if "sample" in name and "sample" not in Results():
+        pytest.skip("benchmarks/sample.py has not been run since it writes a table: the numbers are typed, and say so")
+    assert typed_numbers((ROOT / name).read_text()) == [], "write it with a marker of benchmarks/documents.py"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "a network of 93,000 parameters",
+        "the ResNet-18 (11.2 million parameters)",
+        "95 KB of weights",
+        "370 MB with all packages",
+        "6.7 GB with torch",
+        "in 10 milliseconds",
+        "0.09 ms a face instead of 0.15",
+        "the same 11 errors",
+        "Of 4,941 faces",
+        "it gets 11 wrong",
+        "7.7 times as slow",
+        "| eyes, 48x32 | 0.20 | 6.58 |",
+    ],
+)
+def test_a_typed_number_is_found(typed):
+    assert typed_numbers(f"Words, {typed}.\n")
+    assert not typed_numbers(f"Words, <!-- a -->{typed}<!-- end -->.\n")
+
+
+def test_rough_numbers_settings_and_code_may_be_typed():
+    text = (
+        "about 6.7 GB; about\n5 ms; a crop of 96x64; `--faces 1,800 parameters`\n```\n95 KB\n```\n1,200 faces of 40\n"
+    )
+    assert typed_numbers(text) == []
+
+
+def test_parameters_are_those_of_the_onnx_file():
+    for model in ("glasses", "accurate"):
+        arrays = onnx.load(ONNX_WEIGHTS / f"{model}.onnx").graph.initializer
+        learned = [a for a in arrays if a.data_type == onnx.TensorProto.INT8 or a.name.endswith(".bias")]
+        count = sum(math.prod(array.dims) for array in learned)
+        assert CONTENTS[f"parameters-{model}"](Results()) == f"{count:,} parameters"
+
+
+def test_sentences_by_hand(tmp_path):
+    """Two networks of round numbers, as they would be said."""
+    shipped = [("glasses", "GlassesCNN", 100_000, 3, 0.2), ("accurate", "GlassesCNN, wide", 400_000, 2, 1.0)]
+    rows, times, rates = [], [], []
+    for name, shape, size, errors, ms in shipped:
+        for suffix, arithmetic, more in (("", "float32", 1), (", INT8", "int8", 2)):
+            row = {"network": f"weights/{name}{suffix}", "shape": shape, "arithmetic": arithmetic}
+            rows.append(row | {"bytes": more * size, "errors": errors + more, "faces": 1200})
+            runtime = "ONNX Runtime" + suffix
+            of_network = {"network": shape, "runtime": runtime, "device": "cpu", "batch": 1}
+            times += [of_network | {"threads": n, "median_ms": ms / more / n} for n in (1, 2)]
+        rates += [{"model": name, "source": source, "faces": 1000, "errors": errors} for source in "ab"]
+    for name, table in (("accuracy", rows), ("latency", times), ("evaluation", rates)):
+        report.write_table(pd.DataFrame(table), tmp_path / f"{name}.csv", [])
+    results = Results(tmp_path)
+    assert CONTENTS["costs"](results) == "4.0 times as large and 5.0 times as slow"
+    assert CONTENTS["wrong-glasses"](results) == "6 of 2,000"
+    assert CONTENTS["quantized"](results) == (
+        "0.10 ms a face instead of 0.20 for `glasses` (200 KB instead of 100, 5 errors instead of 4 on 1,200 faces) "
+        "and 0.50 ms a face instead of 1.00 for `accurate` "
+        "(800 KB instead of 400, 4 errors instead of 3 on 1,200 faces)"
+    )
+
+
+def test_the_crops_table_stands_where_it_was_measured(tmp_path):
+    text = "a <!-- crops -->x<!-- end -->"
+    assert "|" not in render(text, Results(tmp_path)), "words alone"
+    row = {"crop": "eyes, 96x64", "parameters": 93059, "ms": 0.5, "loss": 0.04, "error": 0.0123}
+    report.write_table(pd.DataFrame([row]), tmp_path / "input_size.csv", ["command: x"])
+    assert "\n\n| crop | " in render(text, Results(tmp_path))
+    assert CONTENTS["crops"](Results(tmp_path)).splitlines()[-1] == "| eyes, 96x64 | 93,059 | 0.50 | 0.0400 | 1.23 |"
+
+
+def test_the_table_of_the_sample_stands_where_it_was_measured(tmp_path):
+    assert "typed" in CONTENTS["sample"](Results(tmp_path))
+    lines = [
+        sample.line("balanced accuracy", "LFW", 85.71, 10280, wanted="80 %"),
+        sample.line("near", "a", 24.5, 9, "levels"),
+    ]
+    report.write_table(pd.DataFrame(lines), tmp_path / "sample.csv", ["command: x"])
+    assert CONTENTS["sample"](Results(tmp_path)).splitlines()[-2:] == [
+        "| balanced accuracy | LFW | 80 % | 85.7 % | 10,280 |",
+        "| near | a |  | 24.5 levels | 9 |",
+    ]
+
+
+def test_what_was_measured_with_earlier_settings_says_so(tmp_path):
+    for name, content, line in (
+        ("cross_validation", "schedule-of-folds", "one schedule for all networks"),
+        ("accuracy", "faces-of-networks", "report faces: celeba 734"),
+    ):
+        table = pd.DataFrame({"network": ["a"]})
+        report.write_table(table, tmp_path / f"{name}.csv", ["command: python -m x"])
+        before = CONTENTS[content](Results(tmp_path))
+        report.write_table(table, tmp_path / f"{name}.csv", ["command: python -m x", line])
+        after = CONTENTS[content](Results(tmp_path))
+        assert re.search("earlier|before", before)
+        assert not re.search("earlier|before", after)
 
 
 def test_an_unknown_marker_is_named():

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 import evaluate
 from data_load import FolderPerClass, Label
+from detector_architectures import load_detector
 from evaluate import (
     answer_dataset,
     draw_errors,
@@ -34,6 +35,12 @@ from timing import measure
 def test_wilson_agrees_with_scipy(hits, count):
     expected = binomtest(hits, count).proportion_ci(0.95, method="wilson")
     assert wilson_interval(hits, count) == pytest.approx((expected.low, expected.high), abs=1e-4)
+
+
+def test_an_interval_is_within_0_and_1_and_the_whole_where_there_are_no_faces():
+    for count in range(1, 200):
+        assert 0 <= wilson_interval(0, count)[0] < wilson_interval(count, count)[1] <= 1
+    assert wilson_interval(0, 0) == (0, 1)
 
 
 def table_of(text: str, number: int = 0) -> list[dict[str, str]]:
@@ -71,9 +78,13 @@ def test_summary_of_a_hand_computed_case():
     assert found["kind"] == pytest.approx(2 / 3)  # of the three of known kind
 
 
+@pytest.mark.filterwarnings("error")
 def test_one_class_alone_has_no_auc():
-    found = summarize(answers([(Label.NONE, 0.1, "none"), (Label.NONE, 0.2, "none")]))
+    found = summarize(answers([(Label.SUNGLASSES, 0.9, "sunglasses"), (Label.EYEGLASSES, 0.8, "eyeglasses")]))
     assert np.isnan(found["AUC"])
+    assert found["accuracy"] == found["precision"] == found["recall"] == found["kind"] == 1
+    found = summarize(answers([(Label.NONE, 0.1, "none"), (Label.NONE, 0.2, "none")]))
+    assert all(np.isnan(found[name]) for name in ("AUC", "precision", "recall", "kind"))
     assert found["accuracy"] == 1
     assert "| folder | 2 | 0 | 0 | 100.00 (34.24 to 100.00) |" in format_table({"folder": found})
 
@@ -138,6 +149,30 @@ def test_calibration_error():
     assert expected_calibration_error(np.array([1.0]), np.array([True])) == 0
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_calibration_error_is_that_of_a_slow_count(seed):
+    rng = np.random.default_rng(seed)
+    p = np.array([0.0, 0.95, 1.0, 1.0, *rng.random(200)])
+    truth = rng.random(len(p)) < p**2
+    gaps = [0.0] * 15  # of each bin, the sum of its probabilities less its faces with glasses
+    for probability, worn in zip(p, truth, strict=True):
+        gaps[min(int(15 * probability), 14)] += probability - worn
+    assert expected_calibration_error(p, truth) == pytest.approx(sum(map(abs, gaps)) / len(p))
+
+
+def test_table_by_hand():
+    rates = {"accuracy": 0.75, "low": 0.40928, "high": 0.9285, "precision": 2 / 3, "recall": 0.5, "F1": 4 / 7}
+    summary = {"faces": 8, "errors": 2, "not found": 1, **rates, "AUC": 0.98765, "ECE": 0.01234}
+    header, *rest = format_table({"a": summary | {"kind": 0.875}, "b": summary | {"kind": float("nan")}}).splitlines()
+    names = "source, faces, errors, not found, accuracy (95 % interval), precision, recall, F1, AUC, ECE, kind"
+    assert header.strip("| ").split(" | ") == names.split(", ")
+    assert rest == [
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| a | 8 | 2 | 1 | 75.00 (40.93 to 92.85) | 66.67 | 50.00 | 57.14 | 0.9877 | 0.0123 | 87.50 |",
+        "| b | 8 | 2 | 1 | 75.00 (40.93 to 92.85) | 66.67 | 50.00 | 57.14 | 0.9877 | 0.0123 |  |",
+    ]
+
+
 def test_measure_calls_as_often_as_it_says():
     calls = []
     times = measure(lambda: calls.append(1), repeats=7, warmup=3)
@@ -176,6 +211,19 @@ def test_pictures_of_nobody_are_drawn_last(portraits, nobody):
     assert ["not found" in title for title in titles] == [False, True]
 
 
+def test_the_surest_errors_are_drawn_first_and_no_more_than_asked_for(hopper):
+    rows = [(Label.NONE, 0.55, "eyeglasses"), (Label.EYEGLASSES, 0.02, "none"), (Label.NONE, 0.9, "sunglasses")]
+    frame = answers([(Label.NONE, np.nan, "none"), *rows, (Label.SUNGLASSES, 0.99, "sunglasses")])  # the last is right
+    frame = frame.assign(file=str(hopper), glasses=[None, *frame["glasses"][1:]])
+
+    def titles(**more) -> list[str]:
+        axes = draw_errors(frame, load_detector("center"), **more).axes
+        return [axis.get_title().splitlines()[1] for axis in axes if axis.has_data()]
+
+    assert titles() == ["eyeglasses, P 0.02", "none, P 0.90", "none, P 0.55", "none, not found"]
+    assert titles(most=2) == ["eyeglasses, P 0.02", "none, P 0.90"]
+
+
 def test_unreadable_face_is_named(portraits):
     (portraits / "glasses" / "b.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"b\.png"):
@@ -199,6 +247,27 @@ def test_command(portraits, nobody, capsys):
     row = pd.read_csv(out / "answers.csv").set_index("file").loc[str(portraits / "no_glasses" / "nobody.png")]
     assert row["detector"] == "center"
     assert row["probability"] >= 0
+
+
+def test_sources_are_told_in_the_order_in_which_they_were_given(portraits, capsys):
+    (portraits / "labels.csv").write_text("file,glasses\nglasses/a.png,1\n")
+    command = ["--validate", f"folder={portraits}", f"ffhq={portraits}", "--device", "cpu"]
+    assert evaluate.main([*command, "--csv", str(portraits / "a.csv")]) == 0
+    assert [(row["source"], row["faces"]) for row in table_of(capsys.readouterr().out)] == [
+        ("folder", "2"),
+        ("ffhq", "1"),
+    ]
+    table = pd.read_csv(portraits / "a.csv")
+    assert list(table) == [*evaluate.COLUMNS, "source", "model", "part"]
+    assert list(table["source"]) == ["folder", "folder", "ffhq"]
+    assert set(table["model"]) == {"glasses"}
+
+
+@pytest.mark.parametrize(("threshold", "said"), [("0", [True, True]), ("1", [False, False])])
+def test_the_threshold_is_the_one_asked_for(portraits, threshold, said):
+    command = ["--validate", f"folder={portraits}", "--device", "cpu", "--threshold", threshold]
+    assert evaluate.main([*command, "--csv", str(portraits / "a.csv")]) == 0
+    assert list(pd.read_csv(portraits / "a.csv")["glasses"]) == said
 
 
 def test_models_are_measured_side_by_side_by_torch_and_onnx_runtime(portraits, capsys):
@@ -251,6 +320,7 @@ def test_the_report_part_is_measured_or_another_on_request(meglass, tmp_path, ca
     assert set(table["identity"]) == expected != set()
     assert set(table["part"]) == {part}
     assert set(table["source"]) == {"meglass"}
+    assert set(table["detector"]) == {"center"}
     assert len(table) == 4 * len(expected)
     out = capsys.readouterr().out
     assert out.startswith(f"{part} part, {len(table)} faces:\n")

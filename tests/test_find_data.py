@@ -11,6 +11,7 @@ import requests
 import urllib3
 
 import find_data
+from conftest import cartoon
 from data_load import KaggleGlasses
 from find_data import DataError, find_dataset
 from test_data_load import write_celeba, write_kaggle
@@ -50,6 +51,42 @@ def test_find_dataset_takes_either_table_of_labels(tmp_path, name):
         find_dataset("ffhq", tmp_path)
     (tmp_path / name).write_text("")
     assert find_dataset("ffhq", tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("folder", ["ytf", "data", "ytf_keypoints", "youtube-facial-keypoints/data"])
+def test_find_dataset_knows_the_key_points_as_people_have_them(tmp_path, monkeypatch, folder):
+    monkeypatch.setattr(find_data, "DATASETS_DIR", tmp_path / "datasets")
+    with pytest.raises(DataError, match=r"ytf: .* has no training_frames_keypoints\.csv; follow github\.com/udacity"):
+        find_dataset("ytf", tmp_path)
+    with pytest.raises(DataError, match="ytf: not found; follow"):
+        find_dataset("ytf")  # the embedded faces are no more than a fallback
+    root = tmp_path / "input" / folder
+    root.mkdir(parents=True)
+    (root / "training_frames_keypoints.csv").write_text("")
+    assert find_dataset("ytf", root) == find_dataset("ytf", tmp_path / "input") == root
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
+    assert find_dataset("ytf", fallback="sample") == root
+    assert find_dataset("ytf", find_dataset("sample")) == find_dataset("sample")
+
+
+def test_problems_are_one_line(tmp_path):
+    find_data.report_problems("faces", [], strict=True)
+    problems = [("listed twice", "a.jpg"), ("missing file", "b.jpg"), ("missing file", "c.jpg")]
+    line = r"^faces: listed twice: a\.jpg \(and 2 more\); fix it, or leave such out with --skip-bad$"
+    with pytest.raises(DataError, match=line):
+        find_data.report_problems("faces", problems, strict=True)
+    counts = "^faces: left out 3 of the faces listed: 1 x listed twice, 2 x missing file$"
+    with pytest.warns(UserWarning, match=counts):
+        find_data.report_problems("faces", problems, strict=False)
+
+
+def test_unreadable_pictures_are_named(tmp_path):
+    good, bad, gone = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "gone.png"
+    cartoon(0).save(good)
+    bad.write_bytes(b"no picture")
+    reasons = find_data.unreadable_pictures([good, bad, gone], "faces")
+    assert list(reasons) == [bad, gone]
+    assert reasons[gone] == "no such file"
 
 
 def test_find_dataset_without_credentials_says_how(tmp_path, monkeypatch):

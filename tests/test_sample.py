@@ -11,6 +11,7 @@ from data_load import Label, MeGlass, SampleFaces, known_corrections, read_corre
 from detector_architectures import load_detector
 from find_data import DataError, find_dataset
 from glasses.eyewear import EYEWEAR, Frame, Head, draw_eyewear
+from keypoint_data import FacialKeypointsDataset
 from synthetic import make_sample, train_generator
 from synthetic.face_generator import spline_map
 from synthetic.make_sample import SAMPLE, SCENE, Scene, bare_faces, good_pictures, main, render, sample_latents
@@ -82,6 +83,32 @@ def test_shipped_pictures_come_from_their_latents(train):
     for row, picture in zip(rows, render(latents), strict=True):
         shipped = cv2.cvtColor(cv2.imread(str(FACES / f"face-{train['id'][row]}.jpg")), cv2.COLOR_BGR2RGB)
         assert np.abs(shipped.astype(int) - picture.image).mean() < 6  # levels: JPEG, and another machine's rounding
+
+
+def test_shipped_points_come_from_the_latents(train, tmp_path):
+    tables = train, pd.read_csv(SAMPLE / "test.csv")
+    latents = [table.filter(regex=r"^v\d+$").to_numpy(dtype=np.float32)[:8] for table in tables]
+    points = [bare_faces(part)[1] for part in latents]
+    made = [(None, make_sample.Picture(None, face, "none", "")) for part in points for face in part]
+    make_sample.write_keypoints(tmp_path, made[:8] + [None] * (make_sample.TRAIN - 8) + made[8:], test=8, most=(8, 8))
+    written = (tmp_path / "keypoints.csv").read_text().splitlines()
+    shipped = (SAMPLE / "keypoints.csv").read_text().splitlines()
+    trained, tested = make_sample.POINTED
+    assert len(shipped) == 1 + trained + tested
+    assert written == [*shipped[:9], *shipped[1 + trained :][:8]]
+
+
+def test_the_detector_sees_the_shipped_points():
+    """Its eyes, nose and mouth corners are where the table says, mostly within a tenth of the eyes' distance."""
+    slim, dataset = load_detector("slim"), FacialKeypointsDataset(SAMPLE)
+    errors = []
+    for image, keypoints in (dataset[i] for i in range(0, len(dataset), 10)):
+        eyes = np.stack([keypoints[36:42].mean(0), keypoints[42:48].mean(0)])
+        places = np.concatenate([eyes, keypoints[[30, 48, 54]]])  # the order of the detector's five
+        unit = np.hypot(*(eyes[1] - eyes[0]))
+        errors += [np.hypot(*(face.landmarks - places).T) / unit for face in slim(image)[:1]]
+    assert len(errors) > 50
+    assert np.median(errors, axis=0).max() < 0.1
 
 
 def test_the_same_seed_makes_the_same_pixels():
@@ -264,6 +291,8 @@ def test_command_makes_further_faces(tmp_path):
     table = pd.read_csv(tmp_path / "train.csv")
     assert list(table["glasses"]) == [1] * 6
     assert len(list((tmp_path / "faces-spring-2020" / "faces-spring-2020").glob("face-*.jpg"))) == 6
+    points = FacialKeypointsDataset(tmp_path)
+    assert [file.name for file in points.files] == [f"face-{i}.jpg" for i in range(1, 7)]
 
 
 @pytest.mark.parametrize("arguments", [["--glasses"], ["--count", "5"], ["--count", "0", "--out", "x"]])

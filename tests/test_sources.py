@@ -117,6 +117,16 @@ def test_folds_are_bounded_by_position(tmp_path):
         assert len(rest) + len(fold) == len(dataset)
 
 
+def test_unasked_a_split_is_of_four_fifths_and_one_and_folds_are_five(tmp_path):
+    dataset = MeGlass(write_names(tmp_path / "m"))
+    places = {person: expected_position(person) for person in dataset.identities}
+    low, high = split(dataset)
+    assert set(low.identities) == {person for person, place in places.items() if place < 0.8}
+    assert set(high.identities) == {person for person, place in places.items() if place >= 0.8}
+    held = [{int(5 * places[person]) for person in fold.identities} for _, fold in k_folds(dataset)]
+    assert held == [{0}, {1}, {2}, {3}, {4}]
+
+
 def test_split_tells_files_of_one_name_apart_and_refuses_empty_parts(tmp_path):
     for folder in ("glasses", "no_glasses"):
         for i in range(10):
@@ -267,9 +277,13 @@ def test_open_source_by_path_or_by_search(meglass, tmp_path, monkeypatch):
 
 
 def test_open_source_is_not_strict_where_asked(meglass):
-    next((meglass / "MeGlass_120x120").iterdir()).write_bytes(b"no picture")
+    first, second, *_ = (meglass / "MeGlass_120x120").iterdir()
+    first.write_bytes(b"no picture")
     with pytest.warns(UserWarning, match="1 x unreadable picture"):
         assert len(open_source("meglass", meglass, strict=False)) == 39
+    second.unlink()
+    with pytest.raises(DataError, match="missing file"):
+        open_source("meglass", meglass)
 
 
 @pytest.mark.parametrize(

@@ -726,6 +726,33 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
         torch.testing.assert_close(found[name], value.grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_each_process_takes_its_share_of_every_batch_and_draws_by_its_own_seed(few, tmp_path, monkeypatch):
+    """The trainers of two processes, one after the other in this one, beside the trainer of a single process."""
+    monkeypatch.setattr(train, "DistributedDataParallel", lambda model: model)
+
+    def epoch(rank: int, world: int) -> tuple[list[tuple[int, list[int]]], int]:
+        """The seed and the faces of each batch of an epoch, and the seed of all else."""
+        monkeypatch.setattr(train.dist, "is_initialized", lambda: world > 1)
+        monkeypatch.setattr(train.dist, "get_rank", lambda: rank)
+        monkeypatch.setattr(train.dist, "get_world_size", lambda: world)
+        trainer, seeds = Trainer(few, few, tmp_path, 1, batch=32, workers=0, widths=(8,) * 6), []
+        monkeypatch.setattr(
+            trainer.learner, "step", lambda *batch: seeds.append(torch.initial_seed()) or torch.zeros(())
+        )
+        trainer.fit(report=quiet)
+        assert trainer.config.world == world
+        return [(seed, indices.tolist()) for seed, indices in trainer.sampler], seeds[0]
+
+    whole, _ = epoch(0, 1)
+    (first, seed), (second, other) = epoch(0, 2), epoch(1, 2)
+    assert seed != other
+    assert len(whole) == len(first) == len(second) == 3
+    for (_, indices), (one, shared), (two, rest) in zip(whole, first, second, strict=True):
+        assert one != two
+        assert len(shared) == len(rest) == 16
+        assert sorted(indices) == sorted(shared + rest)
+
+
 def one_thread() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 

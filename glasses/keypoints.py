@@ -1,0 +1,76 @@
+"""Where are the 68 points of a face?  Photo and faces in, points out.
+
+from glasses.keypoints import open_keypoints
+points = open_keypoints()(image, [face.landmarks])   # (1, 68, 2) float32, pixels of the image
+
+In the order of iBUG 300-W, counted from 0: jaw 0 to 16, brows 17 to 26, nose 27 to 35, eyes 36 to 47, mouth 48 to 67.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from .classifiers import WEIGHTS, open_session
+from .crops import Crop, align_face, crop_matrix
+
+POINTS = 68
+LOOKS = 2  # the first from the detector's landmarks, each further one from the points found
+
+
+def five_landmarks(points: np.ndarray) -> np.ndarray:
+    """(..., 68, 2) points -> (..., 5, 2) eye centres, nose tip, mouth corners, as of `detector_architectures.Face`."""
+    eyes = [points[..., start : start + 6, :].mean(-2) for start in (36, 42)]
+    return np.stack([*eyes, points[..., 30, :], points[..., 48, :], points[..., 54, :]], axis=-2)
+
+
+class KeypointFinder:
+    """The network of a file that `train_keypoints.py` wrote.
+
+    crop: what it wants to see. shift: how far to the right of where it sees them its points are put, in distances of
+    the outer eye corners, as the labels are that it learned from (`without_shift`).
+    Raises ImportError where onnxruntime is missing or too old, ValueError with one line for another or damaged file.
+    """
+
+    def __init__(self, path: str | os.PathLike, threads: int = 1):
+        self.session, metadata = open_session(path, threads)
+        try:
+            self.crop, self.shift = Crop(*json.loads(metadata["crop"])), float(json.loads(metadata["shift"]))
+            known = json.loads(metadata["points"]) == POINTS
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not hold a key point network of this project: no {error}") from error
+        if not known:
+            raise ValueError(f"{path} does not hold a key point network of this project: it has other points")
+
+    def __call__(self, image: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
+        """The points of the faces of an (H, W, 3) uint8 RGB image with these (5, 2) landmarks, (N, 68, 2) float32.
+
+        The batch is small: the faces of one photo. Each is looked at LOOKS times, the last time well aligned.
+        """
+        points = np.zeros((0, POINTS, 2), np.float32)
+        for _ in range(LOOKS if len(landmarks) else 0):
+            crops = np.stack([align_face(image, five, self.crop) for five in landmarks])
+            found = self.session.run(None, {"faces": crops})[0]
+            points = np.stack([_leave(*pair, self.crop) for pair in zip(found, landmarks, strict=True)])
+            landmarks = five_landmarks(without_shift(points, self.shift))
+        return points.astype(np.float32)
+
+
+def _leave(points: np.ndarray, landmarks: np.ndarray, crop: Crop) -> np.ndarray:
+    """(68, 2) points of the crop of these landmarks, in pixels of the photo."""
+    matrix = crop_matrix(landmarks, crop)
+    return (points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+
+
+def without_shift(points: np.ndarray, shift: float) -> np.ndarray:
+    """(..., 68, 2) points where they are seen, of those with the shift of the labels along the line of the eyes."""
+    return points - shift * (points[..., 45:46, :] - points[..., 36:37, :])
+
+
+@lru_cache(maxsize=1)
+def open_keypoints() -> KeypointFinder:
+    """The network of `glasses/weights/keypoints.onnx`, opened once. Raises what `KeypointFinder` raises."""
+    return KeypointFinder(Path(WEIGHTS) / "keypoints.onnx")
