@@ -3,7 +3,7 @@
 # make solutions  executes the solutions to the exercises       make notebooks  runs all in place, as they are committed
 #                 make notebooks NOTEBOOKS=4_Evaluate.ipynb SOLUTIONS=  runs that one alone
 # make lint  make format                                        make bench      the timings
-# make tables     writes the numbers of benchmarks/results/ into README and model card
+# make tables     writes the numbers of benchmarks/results/ into the documents
 # make newest     the tests with the newest versions of all packages, in an environment of their own
 
 PYTHON ?= python3

@@ -222,7 +222,7 @@ def draw_errors(answers: pd.DataFrame, detector, columns: int = 8, most: int = 9
     Last are those where nobody was found, with the centre of the picture.
     """
     wrong = answers[~is_right(answers)]
-    wrong = wrong.iloc[(-(wrong["probability"] - 0.5).abs()).argsort()][:most]
+    wrong = wrong.iloc[np.argsort(-(wrong["probability"] - 0.5).abs().to_numpy())][:most]
     images = [read_image(file)[0] for file in wrong["file"]]
     crops = [align_face(image, find_faces(detector, image, assume_face=True)[0].landmarks) for image in images]
     titles = []

@@ -66,20 +66,28 @@ def summarize(errors: np.ndarray, people: Sequence[str]) -> dict[str, float]:
     """Of (N,) errors, NaN where missed: faces, missed, mean, low, high, median, and the share above each bound."""
     found = errors[~np.isnan(errors)]
     low, high = bootstrap(errors, people)
-    row = {"faces": len(errors), "missed": int(np.isnan(errors).sum()), "mean": float(found.mean())}
-    row |= {"low": low, "high": high, "median": float(np.median(found))}
+    row = {"faces": len(errors), "missed": int(np.isnan(errors).sum()), "mean": _mean(errors)}
+    row |= {"low": low, "high": high, "median": float(np.median(found)) if len(found) else np.nan}
     return row | {f"above {bound:.2f}": float((~(errors <= bound)).mean()) for bound in BOUNDS}
+
+
+def _mean(errors: np.ndarray) -> float:
+    """Of those that are numbers, NaN where none is."""
+    found = errors[~np.isnan(errors)]
+    return float(found.mean()) if len(found) else np.nan
 
 
 def bootstrap(errors: np.ndarray, people: Sequence[str]) -> tuple[float, float]:
     """The 95 % interval of the mean error of those found, people drawn with replacement, each with all their faces."""
     _, person = np.unique(people, return_inverse=True)
     there = ~np.isnan(errors)
+    if not there.any():
+        return np.nan, np.nan
     sums = np.bincount(person[there], errors[there], person.max() + 1)
     counts = np.bincount(person[there], minlength=person.max() + 1)
     drawn = np.random.default_rng(SEED).integers(len(sums), size=(RESAMPLES, len(sums)))
-    means = sums[drawn].sum(1) / np.maximum(counts[drawn].sum(1), 1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    faces = counts[drawn].sum(1)
+    low, high = np.percentile(sums[drawn].sum(1)[faces > 0] / faces[faces > 0], [2.5, 97.5])
     return float(low), float(high)
 
 
@@ -93,7 +101,7 @@ def turned(labels: np.ndarray) -> np.ndarray:
 def breakdown(errors: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """Mean errors of (N, 68) `point_errors` by part of the face, by its size and by how far it is turned."""
     of_face, rows = errors.mean(1), []
-    rows += [("part", name, np.nanmean(errors[:, part]), len(errors)) for name, part in PARTS.items()]
+    rows += [("part", name, _mean(errors[:, part]), len(errors)) for name, part in PARTS.items()]
     for what, values, bounds, unit in (
         ("eye distance", eye_distance(labels), SIZES, "pixels"),
         ("turned", turned(labels), YAWS, "eye distances"),
@@ -102,7 +110,7 @@ def breakdown(errors: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
             inside = (values >= low) & (values < high)
             name = f"{low:g} to {high:g} {unit}" if np.isfinite(high) else f"from {low:g} {unit}"
             if inside.any():
-                rows.append((what, name, np.nanmean(of_face[inside]), int(inside.sum())))
+                rows.append((what, name, _mean(of_face[inside]), int(inside.sum())))
     return pd.DataFrame(rows, columns=["by", "which", "mean", "faces"])
 
 
@@ -125,7 +133,7 @@ def table(found: dict[str, np.ndarray], dataset: FacialKeypointsDataset) -> pd.D
     for name, points in found.items():
         row = {"network": name} | summarize(point_errors(points, dataset.keypoints).mean(1), people)
         five = point_errors(five_landmarks(points), dataset.keypoints).mean(1)
-        rows.append(row | {"five": float(np.nanmean(five))})
+        rows.append(row | {"five": _mean(five)})
     return pd.DataFrame(rows)
 
 
@@ -148,19 +156,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         dataset = choose_part(options.data, options.part)
-        finders = {Path(model).stem: open_finder(model) for model in options.model}
+        finders = {model: open_finder(model) for model in options.model}
         found = evaluate(dataset, finders, load_detector(options.detector))
+        with pd.option_context("display.float_format", "{:.4f}".format, "display.width", 160):
+            print(table(found, dataset).to_string(index=False))
+            for name, points in found.items():
+                print(f"\n{name}")
+                print(breakdown(point_errors(points, dataset.keypoints), dataset.keypoints).to_string(index=False))
+        if options.plot:
+            errors = {name: point_errors(points, dataset.keypoints).mean(1) for name, points in found.items()}
+            plot_error_curve(errors).savefig(options.plot, dpi=120)
     except (DataError, ImportError, ValueError, OSError) as error:
         print(f"evaluate_keypoints.py: {error}", file=sys.stderr)
         return 1
-    with pd.option_context("display.float_format", "{:.4f}".format, "display.width", 160):
-        print(table(found, dataset).to_string(index=False))
-        for name, points in found.items():
-            print(f"\n{name}")
-            print(breakdown(point_errors(points, dataset.keypoints), dataset.keypoints).to_string(index=False))
-    if options.plot:
-        errors = {name: point_errors(points, dataset.keypoints).mean(1) for name, points in found.items()}
-        plot_error_curve(errors).savefig(options.plot, dpi=120)
     return 0
 
 

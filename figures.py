@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glasses.drawing import COLOURS
+from glasses.drawing import COLOURS, POINT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,7 @@ CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 LINES, MARKS, HATCHES = ("-", "--", ":", "-."), "os^vD<>Pp*Xhd", ("", "////", "....", "xxxx", "||||")  # of each round
 MANY = 30  # pictures of a person: more are shown as so many
 RIGHT, WRONG = "#009E73", "#D55E00"  # frames around answers
+ON_FACES = (POINT, "#D55E00", "#56B4E9")  # of points, each seen on light and on dark skin
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options) -> "tuple[Figure, np.ndarray]":
@@ -131,6 +132,53 @@ def show_rows(rows: Mapping[str, Sequence[np.ndarray]], side: float = 1.2) -> "F
     return figure
 
 
+def show_points(
+    images: Sequence[np.ndarray],
+    points: Mapping[str, Sequence[np.ndarray]],
+    titles: Sequence[str] | None = None,
+    columns: int = 6,
+    side: float = 1.7,
+) -> "Figure":
+    """A grid of pictures as `show_images` draws them, with (P, 2) points in pixels on each; none outside is shown.
+
+    points: by name, as many as there are pictures; the names stand above where there are several.
+    """
+    figure = show_images(images, titles, columns, side=side)
+    for number, (name, of_images) in enumerate(points.items()):
+        style = {"color": ON_FACES[number % len(ON_FACES)], "marker": MARKS[number % len(MARKS)], "s": 5 * side**2}
+        for axis, (x, y) in zip(figure.axes, (np.asarray(p).T for p in of_images), strict=False):
+            axis.set_autoscale_on(False)
+            axis.scatter(x, y, edgecolors="black", linewidths=0.4, label=name, **style)
+    if len(points) > 1:
+        figure.set_figheight(figure.get_figheight() + 0.3)
+        _legend(figure, figure.axes[0])
+    return figure
+
+
+def show_parts(
+    image: np.ndarray, points: np.ndarray, parts: Mapping[str, slice], numbered: Sequence[int] | None = None
+) -> "Figure":
+    """One large face, (H, W, 3) uint8, with its (P, 2) points in pixels; a colour a part.
+
+    numbered: the points whose number is written beside them, away from the middle of their part; all without it.
+    """
+    figure, (axis,) = _figure(6.2, 6.5 * image.shape[0] / image.shape[1])
+    axis.imshow(image, cmap="gray", interpolation="bicubic")
+    axis.set(xticks=[], yticks=[])
+    for number, (name, part) in enumerate(parts.items()):
+        of_part, colour = points[part], CYCLE[number % len(CYCLE)]
+        axis.scatter(*of_part.T, s=22, color=colour, edgecolors="white", linewidths=0.8, label=name)
+        for index, point in zip(range(*part.indices(len(points))), of_part, strict=True):
+            if numbered is None or index in numbered:
+                away = point - of_part.mean(0)
+                x, y = 11 * away / max(np.hypot(*away), 1e-6)
+                box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+                style = {"ha": "center", "va": "center", "size": 8, "color": colour, "bbox": box}
+                axis.annotate(index, point, (x, -y), textcoords="offset points", **style)
+    _legend(figure, axis)
+    return figure
+
+
 # ------------------------------------------------------------------------------------------------- data
 
 
@@ -231,8 +279,8 @@ def plot_curves(history: Sequence[Mapping[str, float]], epochs: int | None = Non
     return figure
 
 
-def plot_keypoint_curves(history: Sequence[Mapping[str, float]]) -> "Figure":
-    """Loss and error of a `train_keypoints.KeypointTrainer` over its epochs."""
+def plot_keypoint_curves(history: Sequence[Mapping[str, float]], epochs: int | None = None) -> "Figure":
+    """Loss and error of a `train_keypoints.KeypointTrainer` over its epochs; epochs: as many as there will be."""
     figure, (left, right) = _figure(9, 3, 1, 2)
     x = [row["epoch"] for row in history]
     left.plot(x, [row["train_loss"] for row in history], markersize=3, **_line(0))
@@ -240,6 +288,7 @@ def plot_keypoint_curves(history: Sequence[Mapping[str, float]]) -> "Figure":
     right.plot(x, [100 * row["error"] for row in history], markersize=3, **_line(1))
     right.set(xlabel="epoch", ylabel="error, % of the eye distance", ylim=(0, None))
     for axis in (left, right):
+        axis.set_xlim(0.5, (epochs or max(x, default=1)) + 0.5)
         axis.grid(alpha=0.3)
     return figure
 
@@ -250,7 +299,7 @@ def plot_error_curve(errors: Mapping[str, np.ndarray], largest: float = 0.12) ->
     for number, (name, values) in enumerate(errors.items()):
         found = np.sort(values[~np.isnan(values)])
         share = np.arange(1, len(found) + 1) / len(values)
-        label = f"{name}: mean {100 * found.mean():.2f} %"
+        label = f"{name}: mean {100 * found.mean():.2f} %" if len(found) else f"{name}: no face found"
         axis.plot(100 * found, share, **(_line(number) | {"marker": ""}), label=label)
     axis.set(
         xlabel="error, % of the eye distance", ylabel="share of the faces", xlim=(0, 100 * largest), ylim=(0, 1.01)
@@ -261,14 +310,14 @@ def plot_error_curve(errors: Mapping[str, np.ndarray], largest: float = 0.12) ->
     return figure
 
 
-def plot_loss(losses: Sequence[float], chance: float | None = None) -> "Figure":
-    """The loss of each step; chance: the loss of a guess, drawn as a line."""
+def plot_loss(losses: Sequence[float], chance: float | None = None, label: str = "loss (nats)") -> "Figure":
+    """The loss of each step; chance: the loss of a guess, drawn as a line. label: of the loss, with its unit."""
     figure, (axis,) = _figure(6, 2.6)
     axis.plot(range(1, len(losses) + 1), losses, color=CYCLE[0])
     if chance is not None:
         axis.axhline(chance, color="grey", linestyle=":")
         axis.text(len(losses), chance, "guessing", ha="right", va="bottom", color="grey")
-    axis.set(xlabel="step", ylabel="loss (nats)", ylim=(0, 1.15 * max([*losses, chance or 0])))
+    axis.set(xlabel="step", ylabel=label, ylim=(0, 1.15 * max([*losses, chance or 0])))
     axis.grid(alpha=0.3)
     return figure
 

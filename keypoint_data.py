@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from find_data import DataError, report_problems, unreadable_pictures
+from glasses.keypoints import LABEL_SHIFT  # noqa: F401
 from glasses.photos import PhotoError, read_image
 from tables import find_file, read_text
 
@@ -37,10 +38,6 @@ PARTS = {
 _EYES = [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
 _LIPS = [*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65]
 MIRRORED = np.array([*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), *_EYES, *_LIPS])
-
-# The labels of YouTube Faces lie this far to the right of where both teachers of pseudo_label.py see the points, and
-# their mirror images to the left: in distances of the outer eye corners, the mean of 3,462 frames.
-LABEL_SHIFT = 0.028
 
 COLUMNS = [str(i) for i in range(2 * POINTS)]  # of the table: x0, y0, x1, y1, ...
 

@@ -108,12 +108,13 @@ class TorchvisionNet(nn.Module):
 class KeypointNet(nn.Module):
     """68 points of a face by plain 3x3 convolutions, down to 14x14 for where and 7x7 for what.
 
-    head "heatmap": a map of 28x28 for each point, made from both; the point is the mean place of its softmax, so in
-    fractions of a pixel (Sun et al.: "Integral Human Pose Regression", ECCV 2018). "regression": a linear layer.
+    head "regression": a linear layer over what remains of the crop's plan, as in `GlassesCNN`. "heatmap": a map of
+    28x28 for each point, which is the mean place of its softmax, so in fractions of a pixel (Sun et al.: "Integral
+    Human Pose Regression", ECCV 2018).
     widths: channels at 56, 28, 14 and 7 pixels. crop: what it is shown, its width and height multiples of 16.
     """
 
-    def __init__(self, head: str = "heatmap", widths: Sequence[int] = (16, 32, 64, 96), crop: Crop = KEYPOINT_CROP):
+    def __init__(self, head: str = "regression", widths: Sequence[int] = (16, 32, 64, 128), crop: Crop = KEYPOINT_CROP):
         super().__init__()
         a, b, c, d = widths
         self.head, self.widths, self.crop = head, tuple(widths), Crop(*crop)
@@ -125,7 +126,7 @@ class KeypointNet(nn.Module):
             ConvBlock(c, c),
             ConvBlock(c, c),
         )
-        self.coarse = nn.Sequential(ConvBlock(c, d, stride=2), ConvBlock(d, d))  # -> (B, 96, 7, 7)
+        self.coarse = nn.Sequential(ConvBlock(c, d, stride=2), ConvBlock(d, d))  # -> (B, 128, 7, 7)
         if head == "heatmap":
             self.lateral, self.mix = nn.Conv2d(d, c, 1), ConvBlock(c, c)
             self.maps = nn.Conv2d(c, 4 * POINTS, 1)  # each place of 14x14 gives four of 28x28
@@ -136,7 +137,7 @@ class KeypointNet(nn.Module):
             places = (self.crop.width // 16) * (self.crop.height // 16)
             self.squeeze, self.points = nn.Conv2d(d, 32, 1), nn.Linear(32 * places, 2 * POINTS)
         else:
-            raise ValueError(f"unknown head {head!r}: choose from heatmap, regression")
+            raise ValueError(f"unknown head {head!r}: choose from regression, heatmap")
 
     def forward(self, faces: Tensor) -> Tensor:
         """faces: (B, 3, 112, 112) RGB in 0..1 -> (B, 68, 2) float32, x and y in pixels of the crop."""
@@ -178,10 +179,10 @@ class ClassicKeypointNet(nn.Module):
 
 
 # The networks that train_keypoints.py trains.
-KEYPOINT_NETWORKS = ("heatmap", "regression", "classic")
+KEYPOINT_NETWORKS = ("regression", "heatmap", "classic")
 
 
-def make_keypoint_network(name: str = "heatmap") -> nn.Module:
+def make_keypoint_network(name: str = "regression") -> nn.Module:
     """A network of KEYPOINT_NETWORKS with random weights. Raises ValueError for another name."""
     if name not in KEYPOINT_NETWORKS:
         raise ValueError(f"unknown network {name!r}: choose from {', '.join(KEYPOINT_NETWORKS)}")

@@ -6,7 +6,7 @@ Each teacher has a convention of its own of where a jaw or a brow is, 8 to 10 % 
 labels. A ridge regression, fitted on the labelled frames of the people of the training part, reads the labels' points
 from theirs; it sees each face and its mirror image, and its answer is the mean of both. A face where the readouts of
 the two teachers disagree by more than DISAGREE of the eye distance is left out, as is every person who is not in the
-training part. The labels lie LABEL_SHIFT too far to the right, `keypoint_data`; the tables do not.
+training part. The labels lie LABEL_SHIFT too far to the right, `glasses.keypoints`; the tables do not.
 
 In --out a table a source in the layout of YouTube Faces, for `FacialKeypointsDataset(root, table=...)`: `<source>.csv`.
 DIR holds two networks of others, which are not part of this project:
@@ -32,8 +32,8 @@ from detector_architectures import Face, main_face
 from detector_architectures.slim import Slim
 from find_data import DataError, find_dataset
 from glasses.files import whole_file
-from glasses.keypoints import without_shift
-from keypoint_data import LABEL_SHIFT, MIRRORED, FacialKeypointsDataset, eye_distance, mean_errors
+from glasses.keypoints import LABEL_SHIFT, without_shift
+from keypoint_data import MIRRORED, FacialKeypointsDataset, eye_distance, mean_errors
 from sources import SPLIT_SEED, TRAIN_BELOW, load_sources, named_paths
 
 DISAGREE = 0.06  # of the distance between the outer eye corners, mean over the points
@@ -48,11 +48,13 @@ class Teachers:
     SCALES = (1.25, 1.5)  # sides of the mesh's two crops, in sides of the box: the mean of both is steadier
 
     def __init__(self, folder: str | os.PathLike):
+        files = [Path(folder) / name for name in ("face_mesh_468.onnx", "face_68.onnx")]
+        if missing := [file for file in files if not file.is_file()]:
+            raise DataError(f"no network of the teachers at {missing[0]}; the head of pseudo_label.py says what it is")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.mesh, self.points = (
-            onnxruntime.InferenceSession(Path(folder) / name, options, providers=["CPUExecutionProvider"])
-            for name in ("face_mesh_468.onnx", "face_68.onnx")
+            onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"]) for file in files
         )
 
     def __call__(self, image: np.ndarray, face: Face) -> tuple[np.ndarray, np.ndarray]:

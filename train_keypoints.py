@@ -1,12 +1,12 @@
 """How does a network learn the 68 points of a face?  From labelled frames, and from faces that teachers labelled.
 
     python train_keypoints.py --data ytf=PATH [--pseudo celeba=PATH lfw=PATH ...] [--tables .cache/keypoints]
-                              [--network heatmap] [--epochs 40] [--seed 0] [--out runs/keypoints] [--resume]
+                              [--network regression] [--epochs 40] [--seed 0] [--out runs/keypoints] [--resume]
 
 ytf: the frames of YouTube Faces, or `sample`, the synthetic faces. Their people are dealt to three parts as all faces
 are, sources.py: the weights learn from `train`, the epoch is chosen on `select`, and nothing is on `report`, which
 evaluate_keypoints.py measures. --pseudo: faces of other data sets whose points pseudo_label.py wrote to --tables.
-Half of each batch are labelled frames. In --out:
+Half of what it sees are labelled frames. In --out:
 
     keypoints.onnx        the best epoch's averaged weights, for the tool: put it into glasses/weights/
     checkpoint.pt         all that --resume needs, written after each epoch
@@ -44,17 +44,17 @@ from figures import plot_keypoint_curves
 from find_data import DataError, find_dataset
 from glasses.crops import Crop, align_face, crop_matrix
 from glasses.files import whole_file
-from glasses.keypoints import five_landmarks, without_shift
+from glasses.keypoints import LABEL_SHIFT, five_landmarks, without_shift
 from glasses.pipeline import find_faces
-from keypoint_data import LABEL_SHIFT, FacialKeypointsDataset, PointSample, mean_errors
+from keypoint_data import FacialKeypointsDataset, PointSample, mean_errors
 from keypoint_transforms import eval_transform, train_transform
 from losses import wing_loss
 from models import KEYPOINT_NETWORKS, make_keypoint_network, pick_device, read_checkpoint
 from run_config import DIGITS, RunConfig, in_words, weights_digest
-from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, named_paths
+from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, named_paths, open_source
 from train import Learner
 
-LABELLED = 0.5  # share of each batch that are labelled frames, where there are others
+LABELLED = 0.5  # share of the faces drawn that are labelled frames, where there are others
 MARGIN = 1.5  # of a cached crop, in sides of the network's: room to turn and shift
 
 
@@ -66,7 +66,7 @@ class KeypointSettings:
     batch: int = 128
     lr: float = 4e-3
     seed: int = 0
-    network: str = "heatmap"
+    network: str = "regression"
     faces: int = 0
     bfloat16: bool = False
 
@@ -75,6 +75,8 @@ class KeypointSettings:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.faces < 0:
+            raise ValueError(f"faces must be at least 0, not {self.faces}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be above 0, not {self.lr}")
         if self.network not in KEYPOINT_NETWORKS:
@@ -293,7 +295,8 @@ def load_faces(options: argparse.Namespace) -> tuple[CachedKeypoints, dict[str, 
     labelled = CachedKeypoints(train, crop, options.cache, shift=shift, transform=augment)
     others = {}
     for source, folder in named_paths(options.pseudo).items():
-        table = FacialKeypointsDataset(find_dataset(source, folder or None), table=options.tables / f"{source}.csv")
+        root = open_source(source, folder).root
+        table = FacialKeypointsDataset(root, table=options.tables / f"{source}.csv")
         others[source] = CachedKeypoints(table, crop, options.cache, shift=0.0, transform=augment)
         print(f"train {source}: {len(table)} faces with pseudo-labels")
     detector = load_detector("auto")
@@ -308,7 +311,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--data", default="ytf", metavar="ytf[=PATH]", help="labelled faces: ytf or sample (default: ytf)")
     add("--pseudo", nargs="+", default=[], metavar="SOURCE=PATH", help="faces that pseudo_label.py labelled")
     add("--tables", type=Path, default=Path(".cache/keypoints"), help="folder of the tables of pseudo_label.py")
-    add("--network", default="heatmap", choices=KEYPOINT_NETWORKS, help="default: heatmap")
+    add("--network", default="regression", choices=KEYPOINT_NETWORKS, help="default: regression")
     add("--epochs", type=int, default=40)
     add("--batch", type=int, default=128, help="faces a step (default: 128)")
     add("--faces", type=int, default=0, help="faces an epoch (default: as many as there are)")
@@ -337,7 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"resumed after epoch {len(trainer.history)}")
         trainer.fit()
         print(f"best epoch {trainer.best['epoch']}; wrote {trainer.export()}")
-    except (DataError, ValueError, OSError) as error:
+    except (DataError, ImportError, ValueError, OSError) as error:
         print(f"train_keypoints.py: {error}", file=sys.stderr)
         return 1
     return 0

@@ -255,6 +255,53 @@ def paired(results: Results) -> str:
     return f"{first} and `{row['second']}` alone {row['only_second_wrong']} (McNemar's exact test: p = {row['p']:.2f})"
 
 
+def keypoints_table(results: Results) -> str:
+    columns = ["network", "parameters", "KB", "one face, ms", "mean error, % (95 % interval)", "median"]
+    columns += ["above 8 %", "above 10 %", "five points", "missed"]
+    rows = []
+    for row in one_run_each(results["keypoints"]).to_dict("records"):
+        mean = f"{100 * row['mean']:.2f} ({100 * row['low']:.2f} to {100 * row['high']:.2f})"
+        cells = [row["network"], number(row["parameters"], "{:,.0f}"), f"{row['bytes'] / 1000:,.0f}"]
+        cells += [number(row["network_ms"], "{:.2f}"), mean, f"{100 * row['median']:.2f}"]
+        cells += [f"{100 * row[key]:.1f} %" for key in ("above 0.08", "above 0.10")]
+        rows.append([*cells, f"{100 * row['five']:.2f}", row["missed"]])
+    return markdown(columns, rows)
+
+
+def one_run_each(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of results/keypoints.csv without those of several seeds, whose names end in a number."""
+    return table[~table["network"].str.contains(r"-\d+$")]
+
+
+def heads_table(results: Results) -> str:
+    """Mean and range over the seeds of each network that was trained with several."""
+    table = results["keypoints"]
+    runs = table[table["network"].str.contains(r"-\d+$")]
+    rows = []
+    for name, of_name in runs.groupby(runs["network"].str.replace(r"-\d+$", "", regex=True), sort=False):
+        errors, five = 100 * of_name["mean"], 100 * of_name["five"]
+        cells = [name, len(of_name), f"{of_name['network_ms'].mean():.2f}"]
+        cells += [f"{each.mean():.2f} ({each.min():.2f} to {each.max():.2f})" for each in (errors, five)]
+        rows.append(cells)
+    columns = ["network", "runs", "one face, ms", "mean error, % (least to largest)", "five points, %"]
+    return markdown(columns, rows)
+
+
+def keypoint_parts_table(results: Results) -> str:
+    rows = results["keypoint_parts"].to_dict("records")
+    cells = [(row["by"], row["which"], row["faces"], f"{100 * row['mean']:.2f}") for row in rows]
+    return markdown(["by", "which", "faces", "mean error, %"], cells, words=2)
+
+
+def tryon_table(results: Results) -> str:
+    rows = results["tryon"].to_dict("records")
+    cells = [
+        (r["frame"], r["kind"], r["faces"], f"{100 * r['glasses']:.1f} %", f"{100 * r['right_kind']:.1f} %")
+        for r in rows
+    ]
+    return markdown(["frame", "kind", "faces", "glasses, says the classifier", "of that kind"], cells, words=2)
+
+
 CONTENTS: dict[str, Callable[[Results], str]] = {
     "evaluation": evaluation_table,
     "networks": networks_table,
@@ -263,6 +310,10 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "robustness": robustness_table,
     "crops": crops_table,
     "sample": sample_table,
+    "keypoints": keypoints_table,
+    "keypoint-heads": heads_table,
+    "tryon": tryon_table,
+    "keypoint-parts": keypoint_parts_table,
     "paired": paired,
     "measured-on": lambda r: "; ".join(r.header("evaluation")[1:4]),
     "photos": lambda r: f"{r['evaluation'].set_index('source').loc['folder', 'faces'].iloc[0]} whole photos",
@@ -278,6 +329,7 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "gains": gains,
     "faces-of-networks": faces_of_networks,
     "schedule-of-folds": schedule_of_folds,
+    "onnx-keypoints": lambda r: f"{(classifiers.WEIGHTS / 'keypoints.onnx').stat().st_size / 1000:.0f} KB",
     **of_model("glasses"),
     **of_model("accurate"),
 }

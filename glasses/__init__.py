@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .photos import PhotoError, read_image
     from .pipeline import Answer, FaceAnswer, GlassesPipeline
+    from .tryon import try_on
 
-__version__ = "2.0.0"
-__all__ = ["Answer", "FaceAnswer", "GlassesPipeline", "PhotoError", "read_image"]
+__version__ = "2.1.0"
+HOMES = {
+    "Answer": "pipeline",
+    "FaceAnswer": "pipeline",
+    "GlassesPipeline": "pipeline",
+    "PhotoError": "photos",
+    "read_image": "photos",
+    "try_on": "tryon",
+}
+__all__ = ["Answer", "FaceAnswer", "GlassesPipeline", "PhotoError", "read_image", "try_on"]
 
 
 def __getattr__(name: str):
     """The names above, imported at first use: `glasses --help` need not wait for OpenCV."""
-    if name not in __all__:
+    if name not in HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "photos" if name in ("PhotoError", "read_image") else "pipeline"
-    return getattr(import_module(f".{home}", __name__), name)
+    return getattr(import_module(f".{HOMES[name]}", __name__), name)

@@ -45,7 +45,7 @@ def annotate(image: np.ndarray, answer: Answer, scale: float = 1.0) -> Image.Ima
         pen.rectangle(box, outline=colour, width=max(1, round((3 if number == 0 else 1) * unit)))
     for face in answer.faces:
         if face.keypoints is not None:
-            draw_points(pen, face.keypoints / scale, max(0.6, 0.012 * face.box[2] / scale))
+            draw_points(pen, (face.keypoints + 0.5) / scale - 0.5, max(0.6, 0.012 * face.box[2] / scale))
 
     labels: list[Rectangle] = []
     for box, text, colour in zip(boxes, texts, colours, strict=True):

@@ -40,7 +40,7 @@ SHIELD = (
     (0.09, 0.2), (0.05, -0.05), (0.0, -0.06),
 )  # fmt: skip
 
-BLACK, GOLD, GUN, DARK = (0.035, 0.035, 0.04), (0.78, 0.6, 0.3), (0.2, 0.2, 0.22), (0.11, 0.11, 0.12)
+BLACK, GOLD, GUN, DARK = (0.035, 0.035, 0.04), (0.62, 0.45, 0.2), (0.2, 0.2, 0.22), (0.11, 0.11, 0.12)
 TORTOISE, WINE, NAVY = (0.3, 0.16, 0.06), (0.34, 0.03, 0.08), (0.05, 0.09, 0.2)
 
 
@@ -73,7 +73,7 @@ class Design:
     one_piece: bool = False  # a shield instead of two lenses
     side_shields: bool = False
     tint: tuple[float, float, float] = (0.05, 0.05, 0.055)  # of tinted lenses
-    mirror: tuple[tuple[float, float, float], ...] = ((0.2, 0.45, 0.85), (0.75, 0.85, 0.95), (0.25, 0.2, 0.35))
+    mirror: tuple[tuple[float, float, float], ...] = ((0.03, 0.1, 0.3), (0.13, 0.27, 0.44), (0.04, 0.03, 0.07))
 
     @property
     def middle(self) -> float:
@@ -86,7 +86,7 @@ class Design:
         return np.stack([x, y, self.forward - x**2 / (2 * self.curve) - LEAN * y], axis=1)
 
     def outlines(self, count: int) -> list[np.ndarray]:
-        """The (count, 2) outline of each lens in x and y of the front: of the left and the right one, or of the shield."""
+        """The (count, 2) outline of each lens in x and y of the front: the left, the right, or the shield."""
         size = np.array(self.lens) / 2
         corners = np.array(self.outline)
         if self.one_piece:
@@ -111,15 +111,15 @@ FRAMES: dict[str, Design] = {
                       bars=((0.75, 2.0),), bar_width=3.0, hinge=0.7, temple=(4.0, 3.0)),
     "safety": Design(SHIELD, (142, 52), 0, NAVY, (4.4, 2.0), centre=5, curve=105, depth=4.0, bars=(),
                      hinge=0.68, temple=(9.0, 6.0), one_piece=True, side_shields=True),
-    "aviator": Design(TEARDROP, (58, 50), 15, GOLD, (1.8, 1.8), "tinted", metal=True, depth=1.8, centre=8,
+    "aviator": Design(TEARDROP, (58, 50), 15, GOLD, (2.2, 2.2), "tinted", metal=True, depth=1.8, centre=8,
                       bars=((0.32, 2.0), (0.98, 0.5)), bar_width=2.0, hinge=0.72, temple=(2.4, 2.0), pads=True,
-                      tint=(0.07, 0.085, 0.06), mirror=((0.85, 0.6, 0.3), (0.95, 0.9, 0.75), (0.35, 0.2, 0.12))),
+                      tint=(0.07, 0.085, 0.06), mirror=((0.2, 0.1, 0.03), (0.33, 0.24, 0.11), (0.08, 0.04, 0.02))),
     "oversized": Design(LARGE, (60, 54), 15, TORTOISE, (4.6, 4.0), "tinted", mottled=True, depth=4.0, centre=8,
                         bars=((0.4, 2.0),), bar_width=5.0, hinge=0.6, temple=(9.0, 5.0), tint=(0.11, 0.06, 0.035),
-                        mirror=((0.75, 0.45, 0.6), (0.95, 0.8, 0.8), (0.3, 0.15, 0.25))),
-    "sport": Design(SHIELD, (144, 44), 0, BLACK, (4.4, 0), "tinted", centre=4, curve=100, depth=4.0, bars=(),
+                        mirror=((0.22, 0.08, 0.16), (0.46, 0.28, 0.34), (0.08, 0.03, 0.06))),
+    "sport": Design(SHIELD, (144, 44), 0, BLACK, (4.4, 1.4), "tinted", centre=4, curve=100, depth=4.0, bars=(),
                     hinge=0.6, temple=(10.0, 6.0), one_piece=True, tint=(0.03, 0.03, 0.04),
-                    mirror=((0.1, 0.35, 0.9), (0.35, 0.8, 0.85), (0.95, 0.45, 0.1))),
+                    mirror=((0.02, 0.08, 0.32), (0.08, 0.4, 0.45), (0.3, 0.1, 0.02))),
 }  # fmt: skip
 
 
@@ -130,14 +130,13 @@ FRAMES: dict[str, Design] = {
 class Mesh:
     """Quadrilaterals (M, 4, 3), their outward normals (M, 3) and colours (M, 3) in 0..1; alpha (M,): 0 unseen, 1 solid.
 
-    side: of SIDES where the part belongs to one lens, else 0. metal: shines in its own colour, others in white.
+    metal: shines in its own colour, others in white.
     """
 
     quads: np.ndarray
     normals: np.ndarray
     colours: np.ndarray
     alpha: np.ndarray
-    side: int = 0
     metal: bool = False
     gloss: float = 0.5
 
@@ -210,15 +209,13 @@ def glasses_parts(design: Design, fit: float, ears: dict[int, np.ndarray], finen
     style = {"metal": design.metal, "gloss": 0.9 if design.metal else 0.6}
     parts = []
     if max(design.rim) > 0:
-        for number, outline in enumerate(design.outlines(fineness * (1 + design.one_piece))):
-            side = 0 if design.one_piece else SIDES[number]
-            parts.append(rim(design, outline, facets, side=side, **style))
+        outlines = design.outlines(fineness * (1 + design.one_piece))
+        parts += [rim(design, outline, facets, **style) for outline in outlines]
     parts += [bridge(design, height, rise, facets, **style) for height, rise in design.bars]
     parts += [pad(design, side) for side in SIDES if design.pads]
     for part in parts:
         part.quads = part.quads * [fit, fit, 1]
-    for side in SIDES:
-        parts.append(temple(design, side, fit, ears[side], fineness, facets, **style))
+    parts += [temple(design, side, fit, ears[side], fineness, facets, **style) for side in SIDES]
     return [mottle(part) for part in parts] if design.mottled else parts
 
 
@@ -264,7 +261,7 @@ def pad(design: Design, side: int) -> Mesh:
     x = side * (design.bridge / 2 - 1.5 + 2.5 * t)
     path = np.stack([x, design.centre + 1 + 5.5 * t, np.full(len(t), design.forward - 5)], 1)
     across, out = np.array([[1.0, 0, 0]]), np.array([[0, 0, 1.0]])
-    mesh = tube(path, across, out, 1.9 * np.sqrt(1 - 0.95 * t**2), 1.0, (0.75, 0.75, 0.72), facets=8, side=side)
+    mesh = tube(path, across, out, 1.9 * np.sqrt(1 - 0.95 * t**2), 1.0, (0.75, 0.75, 0.72), facets=8)
     mesh.alpha = mesh.alpha * 0.35
     return mesh
 
@@ -295,7 +292,7 @@ def temple(design: Design, side: int, fit: float, ear: np.ndarray, fineness: int
     share = np.clip((start[2] - path[:, 2]) / (start[2] - ear[2]), 0, 1)
     height = high + (low - high) * share
     thick = 1.6 if design.metal else 2.8
-    mesh = tube(path, across, out, height / 2, thick / 2, design.colour, side=side, facets=facets, **style)
+    mesh = tube(path, across, out, height / 2, thick / 2, design.colour, facets=facets, **style)
     z = mesh.quads.mean(1)[:, 2]
     mesh.alpha = np.clip((z - ear[2] + 6) / 12, 0, 1)
     return mesh
@@ -384,7 +381,7 @@ def hat_parts(fit: float, fineness: int = 160) -> list[Mesh]:
 
 
 def moustache_hairs(colour: np.ndarray, count: int = 1400) -> tuple[np.ndarray, np.ndarray]:
-    """A handlebar moustache: hairs (N, 9, 3) about the middle of the upper lip, and their colours (N, 3) about `colour`."""
+    """A handlebar moustache: hairs (N, 9, 3) about the middle of the upper lip, and their colours (N, 3)."""
     rng = np.random.default_rng(0)
     t = np.linspace(0, 1, 9)[None]
     start = rng.beta(1.0, 1.5, count)[:, None] * 21  # mm from the middle

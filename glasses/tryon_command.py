@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from .files import whole_file
-from .frames import FRAMES
+from .frames import FRAMES, check_picture
 from .output import one_line
 from .photos import PhotoError, read_photo
 from .pipeline import GlassesPipeline
-from .tryon import check_picture, try_on
+from .tryon import try_on
 
 OTHERS = ("random", "all", "none")  # of --frame, beside the names of frames and files
 TILE, CAPTION, COLUMNS = 320, 34, 5  # of the contact sheet: pixels of a face and of its caption, faces a row
@@ -30,7 +30,11 @@ def try_on_command(options: argparse.Namespace, prog: str, open_pipeline: Callab
     """Do what the options say; returns the exit status: 1 for trouble with the photo, 2 for a wrong command line."""
     cv2.setNumThreads(1)
     try:
+        if options.frame == "none" and not (options.hat or options.moustache):
+            raise ValueError("nothing to try on: give a --frame, --hat or --moustache")
         frame = read_frame(options.frame)
+        if options.lens and not isinstance(frame, str):
+            raise ValueError("--lens is for the frames that we draw: leave it out")
         output = check_output(options)
         pipeline = open_pipeline(options.detector, keypoints=True)
     except (ImportError, ValueError, OSError) as error:
@@ -88,6 +92,8 @@ def read_frame(name: str) -> str | np.ndarray | None:
 
 def check_output(options: argparse.Namespace) -> Path:
     """Where the picture goes. Raises ValueError with one line where it cannot go there."""
+    if options.output == "":
+        raise ValueError("--output needs the name of a file")
     photo, frame = Path(options.photo), options.frame
     suffix = ".png" if photo.suffix.lower() == ".png" else ".jpg"
     output = Path(options.output or f"{photo.stem}-{frame if frame in FRAMES else Path(frame).stem}{suffix}")

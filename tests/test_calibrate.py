@@ -110,6 +110,14 @@ def test_logits_as_large_again_double_the_temperature_and_leave_the_thresholds()
     assert fit_threshold([2 * logits], [labels])[1:] != one[1:], "the temperature counts"
 
 
+def test_calibration_takes_the_threshold_of_the_faces():
+    """All faces without glasses have P = 0.605 before the temperature: the next hundredth above is free of errors."""
+    z, y = faces((50, 0.605, Label.NONE), (50, 0.725, Label.EYEGLASSES))
+    found = calibrate([z], [y])
+    highest = 1 / (1 + math.exp(-math.log(0.605 / 0.395) / found.temperature))
+    assert 0.5 < found.threshold == found.low == math.ceil(100 * highest) / 100
+
+
 def test_a_probability_at_the_threshold_is_glasses():
     z = torch.zeros(9, 3, dtype=torch.float64)
     z[:, 2] = -1e9  # P(glasses) is exactly 0.5

@@ -22,6 +22,36 @@ def test_pictures_are_not_stretched():
         assert box.width / box.height == pytest.approx(image.shape[1] / image.shape[0], rel=0.03)
 
 
+def test_points_lie_on_their_pixels_and_no_face_is_stretched():
+    images = [np.zeros((60, 90, 3), np.uint8)] * 3
+    labels = [np.array([[10.0, 20], [80, 30]]) + i for i in range(3)]
+    outside = [np.array([[200.0, -50]])] * 3
+    figure = figures.show_points(images, {"label": labels, "found": outside}, ["a", "b", "c"], columns=2)
+    FigureCanvasAgg(figure).draw()
+    for axis, points in zip(figure.axes, labels, strict=False):
+        np.testing.assert_array_equal(axis.collections[0].get_offsets(), points)
+        assert (axis.get_xlim(), axis.get_ylim()) == ((-0.5, 89.5), (59.5, -0.5)), "what is outside does not widen it"
+        box = axis.get_window_extent()
+        assert box.width / box.height == pytest.approx(90 / 60, rel=0.03)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["label", "found"]
+    assert not figures.show_points(images, {"label": labels}).legends
+
+
+def test_every_point_has_its_number_and_a_part_its_colour():
+    points = np.random.default_rng(0).uniform(20, 280, (10, 2))
+    axis = (figure := figures.show_parts(np.zeros((300, 300, 3), np.uint8), points, PARTS)).axes[0]
+    FigureCanvasAgg(figure).draw()
+    assert [text.get_text() for text in axis.texts] == [str(i) for i in range(10)]
+    np.testing.assert_allclose([text.xy for text in axis.texts], points)
+    of_part = [to_hex(group.get_facecolor()[0]) for group in axis.collections]
+    assert [to_hex(text.get_color()) for text in axis.texts] == [of_part[0]] * 4 + [of_part[1]] * 6
+    assert axis.get_window_extent().width == pytest.approx(axis.get_window_extent().height, rel=0.03)
+    some = figures.show_parts(np.zeros((300, 300, 3), np.uint8), points, PARTS, [2, 7]).axes[0]
+    assert [text.get_text() for text in some.texts] == ["2", "7"]
+
+
+PARTS = {"jaw": slice(0, 4), "eyes": slice(4, 10)}
+POINTED = [{"epoch": epoch, "train_loss": 0.2 / epoch, "error": 0.3 / epoch, "lr": 1e-3} for epoch in (1, 2)]
 TRUTH, P = np.array([True, False, True, False, True]), np.array([0.9, 0.2, 0.7, 0.6, 0.4])
 HISTORY = [{"epoch": 1, "train_loss": 1.0, "loss": 0.9, "a_loss": 0.9, "a_accuracy": 0.6, "lr": 1e-3}]
 TABLE = pd.DataFrame({"damage": ["blur"] * 2, "level": [0, 5], "net": [1.0, 0.8]})
@@ -54,6 +84,13 @@ DRAWN = {
     "curves": lambda: figures.plot_curves(HISTORY, 3),
     "no curves yet": lambda: figures.plot_curves([], 3),
     "loss": lambda: figures.plot_loss([1.0, 0.5], chance=1.1),
+    "key point errors": lambda: figures.plot_error_curve({"net": P / 20}),
+    "loss of points": lambda: figures.plot_loss([0.2, 0.1], chance=0.15, label="wing loss (eye distances)"),
+    "points": lambda: figures.show_points([np.zeros((9, 9))] * 2, {"label": [P[:4].reshape(2, 2)] * 2}, ["a", "b"]),
+    "parts": lambda: figures.show_parts(np.zeros((99, 99)), 90 * RNG.random((10, 2)) + 5, PARTS),
+    "key points": lambda: figures.plot_keypoint_curves(POINTED, 4),
+    "no key points yet": lambda: figures.plot_keypoint_curves([], 4),
+    "error curve": lambda: figures.plot_error_curve({"net": np.array([0.01, 0.05, np.nan]), "other": P / 10}),
     "rates": lambda: figures.plot_rates([1e-3, 1e-2, 1e-1], [1.0, 0.5, 2.0], 1e-2),
     "confusion": lambda: figures.plot_confusion({"net": np.array([[5, 1], [0, 4]])}),
     "roc": lambda: figures.plot_roc_and_pr({"net": (TRUTH, P)}),
@@ -246,3 +283,20 @@ def test_the_front_joins_the_networks_that_none_beats():
     assert list(front.get_ydata()) == pytest.approx([0.004, 0.003, 0.002])
     (front,) = (line for line in by_time.lines if line.get_drawstyle() == "steps-post")
     assert list(front.get_xdata()) == [0.2, 2.0], "the one that was never timed is left out"
+
+
+def test_a_missed_face_keeps_the_error_curve_below_one():
+    (axis,) = figures.plot_error_curve({"net": np.array([0.05, np.nan, 0.01, 0.03])}).axes
+    (line,) = axis.lines
+    assert list(line.get_xdata()) == pytest.approx([1, 3, 5])
+    assert list(line.get_ydata()) == pytest.approx([1 / 4, 2 / 4, 3 / 4])
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["net: mean 3.00 %"]
+
+
+def test_key_point_curves_show_loss_and_error():
+    history = [{"epoch": 1, "train_loss": 0.5, "error": 0.08}, {"epoch": 2, "train_loss": 0.4, "error": 0.05}]
+    left, right = figures.plot_keypoint_curves(history).axes
+    for axis, values in ((left, [0.5, 0.4]), (right, [8, 5])):
+        (line,) = axis.lines
+        assert list(line.get_xdata()) == [1, 2]
+        assert list(line.get_ydata()) == pytest.approx(values)

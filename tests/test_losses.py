@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from data_load import Label
-from losses import HINT_LAYERS, Distillation, believed, distillation_loss, glasses_loss, hint_loss
+from losses import HINT_LAYERS, Distillation, believed, distillation_loss, glasses_loss, hint_loss, wing_loss
 from models import ARCHITECTURES, GlassesCNN, make_model
 
 
@@ -117,3 +117,52 @@ def test_hints_shrink_the_larger_map_without_losing_points():
 
 def test_hints_weigh_one_by_default():
     assert Distillation(GlassesCNN((8,) * 6), []).hints == 1
+
+
+# ------------------------------------------------------------------------------------------------ key points
+
+
+def faces_and_labels(count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    """(count, 68, 2) labels, and points that are off by up to a quarter of the eye distance."""
+    rng = np.random.default_rng(0)
+    labels = rng.uniform(0, 100, (count, 68, 2))
+    labels[:, 36], labels[:, 45] = (20, 40), (60, 70)  # 50 pixels apart
+    found = labels + rng.uniform(-12, 12, labels.shape)
+    return torch.tensor(found), torch.tensor(labels)
+
+
+def test_wing_loss_is_that_of_a_slow_loop():
+    found, labels = faces_and_labels()
+    losses, sides = [], set()
+    for face, truth in zip(found.numpy(), labels.numpy(), strict=True):
+        for i in range(68):
+            for axis in (0, 1):
+                error = abs(face[i, axis] - truth[i, axis]) / 50
+                small = error < 0.1
+                losses.append(0.1 * np.log(1 + error / 0.02) if small else error - (0.1 - 0.1 * np.log(1 + 0.1 / 0.02)))
+                sides.add(small)
+    assert sides == {True, False}
+    assert wing_loss(found, labels).item() == pytest.approx(np.mean(losses), rel=1e-9)
+    assert wing_loss(labels, labels).item() == 0
+
+
+def test_wing_loss_is_of_one_piece_and_of_no_size():
+    found, labels = faces_and_labels()
+    for width, curvature in ((0.1, 0.02), (0.3, 0.1)):
+        below, above = (
+            wing_loss(labels + sign * 50 * (width + step), labels, width, curvature).item()
+            for sign, step in ((1, -1e-9), (-1, 1e-9))
+        )
+        assert below == pytest.approx(above, abs=1e-6)
+        assert below == pytest.approx(width * np.log(1 + width / curvature), abs=1e-6)
+    assert wing_loss(3 * found + 7, 3 * labels + 7).item() == pytest.approx(wing_loss(found, labels).item(), rel=1e-9)
+
+
+def test_wing_loss_pulls_at_small_errors_more_than_at_large_ones():
+    _, labels = faces_and_labels(1)
+    pulls = []
+    for error in (0.0001, 0.05, 0.2, 5):
+        found = (labels + 50 * error).requires_grad_()
+        wing_loss(found, labels).backward()
+        pulls.append(found.grad[0, 5, 0].item() * 136 * 50)  # of one coordinate, a unit of the eye distance
+    assert pulls == pytest.approx([0.1 / 0.0201, 0.1 / 0.07, 1, 1], rel=1e-6)
