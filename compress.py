@@ -42,6 +42,7 @@ from find_data import DataError
 from glasses.crops import KINDS, Crop
 from glasses.files import whole_file
 from glasses.keypoints import POINTS
+from keypoint_data import MIRRORED
 from models import Classifier, GlassesCNN, fold_batch_norm, load_classifier, read_network, save_network
 from sources import load_sources, named_paths
 
@@ -78,15 +79,21 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, weights: str = 
 
 
 class CropsToPoints(nn.Module):
-    """What the tool's `glasses.keypoints.KeypointFinder` runs: the points put where the labels have them."""
+    """What the tool's `glasses.keypoints.KeypointFinder` runs: the mean of what the network finds in a face and in its
+    mirror image, put where the labels have it."""
 
     def __init__(self, network: nn.Module, shift: float):
         super().__init__()
-        self.network, self.shift = network, shift
+        self.network, self.shift, self.last = network, shift, network.crop.width - 1
 
     def forward(self, faces: Tensor) -> Tensor:
         """(N, 112, 112, 3) uint8 -> (N, 68, 2) float32, pixels of the crop."""
-        points = self.network(faces.permute(0, 3, 1, 2).float() / 255)
+        upright = faces.permute(0, 3, 1, 2).float() / 255  # (N, 3, 112, 112)
+        own, other = self.network(torch.cat([upright, upright.flip(3)])).unflatten(0, (2, -1))  # each (N, 68, 2)
+        other = other[:, MIRRORED]
+        x = (own[..., 0] + self.last - other[..., 0]) / 2
+        y = (own[..., 1] + other[..., 1]) / 2
+        points = torch.stack([x, y], dim=-1)
         return points + self.shift * (points[:, 45:46] - points[:, 36:37])
 
 

@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from find_data import DataError, report_problems, unreadable_pictures
-from glasses.keypoints import LABEL_SHIFT  # noqa: F401
 from glasses.photos import PhotoError, read_image
 from tables import find_file, read_text
 

@@ -471,20 +471,24 @@ def _shaded(colour: np.ndarray, shade: np.ndarray) -> np.ndarray:
 # --------------------------------------------------------------------------------------------- in a row
 
 
-def train_transform(size: int = 112) -> Callable[[PointSample], PointSample]:
+def train_transform(size: int = 112, strength: float = 1.0) -> Callable[[PointSample], PointSample]:
     """For training: a picture of 1.5 times the size, (168, 168, 3) uint8, the face aligned in its middle ->
-    (3, 112, 112) float32 in 0..1, points (68, 2) float32 in its pixels, both tensors."""
+    (3, 112, 112) float32 in 0..1, points (68, 2) float32 in its pixels, both tensors.
+
+    strength: of turns, scales and shifts, and how often the rest happens; at 0.5 they are about a detector's errors.
+    """
+    s = strength
     return _compose(
-        RandomSimilarity(degrees=30, scale=(0.8, 1.25), shift=0.1, size=(size, size)),
+        RandomSimilarity(degrees=30 * s, scale=(0.8**s, 1.25**s), shift=0.1 * s, size=(size, size)),
         RandomMirror(p=0.5),
-        DrawnGlasses(p=0.06),  # 7 ms each, the others far below 1
-        DrawnMask(p=0.12),
-        Light(p=0.6),
-        Blocks(p=0.2),
-        LowResolution(p=0.2),
-        Blur(p=0.2),
-        Noise(p=0.2),
-        JpegArtifacts(p=0.2),
+        DrawnGlasses(p=0.06 * s),  # 7 ms each, the others far below 1
+        DrawnMask(p=0.12 * s),
+        Light(p=0.6 * s),
+        Blocks(p=0.2 * s),
+        LowResolution(p=0.2 * s),
+        Blur(p=0.2 * s),
+        Noise(p=0.2 * s),
+        JpegArtifacts(p=0.2 * s),
         ToTensor(),
     )
 

@@ -2,11 +2,12 @@
 
     python train_keypoints.py --data ytf=PATH [--pseudo celeba=PATH lfw=PATH ...] [--tables .cache/keypoints]
                               [--network regression] [--epochs 40] [--seed 0] [--out runs/keypoints] [--resume]
+                              [--init runs/other/checkpoint.pt --strength 0.5]   # fine-tuning
 
 ytf: the frames of YouTube Faces, or `sample`, the synthetic faces. Their people are dealt to three parts as all faces
 are, sources.py: the weights learn from `train`, the epoch is chosen on `select`, and nothing is on `report`, which
 evaluate_keypoints.py measures. --pseudo: faces of other data sets whose points pseudo_label.py wrote to --tables.
-Half of what it sees are labelled frames. In --out:
+Half of what it sees are labelled frames (--share). In --out:
 
     keypoints.onnx        the best epoch's averaged weights, for the tool: put it into glasses/weights/
     checkpoint.pt         all that --resume needs, written after each epoch
@@ -50,17 +51,20 @@ from keypoint_data import FacialKeypointsDataset, PointSample, mean_errors
 from keypoint_transforms import eval_transform, train_transform
 from losses import wing_loss
 from models import KEYPOINT_NETWORKS, make_keypoint_network, pick_device, read_checkpoint
-from run_config import DIGITS, RunConfig, in_words, weights_digest
+from run_config import DIGITS, RunConfig, in_words, versions, weights_digest
 from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, named_paths, open_source
 from train import Learner
 
-LABELLED = 0.5  # share of the faces drawn that are labelled frames, where there are others
 MARGIN = 1.5  # of a cached crop, in sides of the network's: room to turn and shift
 
 
 @dataclass(frozen=True)
 class KeypointSettings:
-    """What one may choose for a run; as `run_config.Settings`."""
+    """What one may choose for a run; as `run_config.Settings`.
+
+    faces: of an epoch, 0 for as many as there are. strength: of the augmentation. share: of labelled faces among
+    those drawn, where there are others.
+    """
 
     epochs: int = 40
     batch: int = 128
@@ -68,6 +72,8 @@ class KeypointSettings:
     seed: int = 0
     network: str = "regression"
     faces: int = 0
+    strength: float = 1.0
+    share: float = 0.5
     bfloat16: bool = False
 
     def check(self, started: bool, taught: bool) -> None:
@@ -77,6 +83,9 @@ class KeypointSettings:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.faces < 0:
             raise ValueError(f"faces must be at least 0, not {self.faces}")
+        for name in ("strength", "share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be above 0, not {self.lr}")
         if self.network not in KEYPOINT_NETWORKS:
@@ -84,13 +93,14 @@ class KeypointSettings:
 
 
 class CachedKeypoints(Dataset):
-    """Faces of a data set cut out once and kept as one memory-mapped array.
+    """Faces of a data set cut out once and kept as one file.
 
     crops: (N, H, W, 3) uint8. keypoints: (N, 68, 2) float32 in their pixels, without the labels' shift. An item is a
     `PointSample`, or what `transform` makes of it.
 
     detector: cuts where it finds the face, as the tool's first look does; without one the points themselves say where,
-    MARGIN times as wide. shift: of the labels. cache: the folder for the array, which appears whole or not at all.
+    MARGIN times as wide. shift: of the labels. cache: the folder for the file, which appears whole or not at all.
+    digest: of crops and points, wherever the data set lies.
     """
 
     def __init__(
@@ -104,12 +114,14 @@ class CachedKeypoints(Dataset):
     ):
         self.crop, self.transform = crop if detector else crop.with_margin(MARGIN), transform
         points = without_shift(dataset.keypoints, shift)
-        self.digest = _digest(dataset, points, self.crop, detector)
-        path = Path(cache) / f"keypoints-{self.digest}.npz"
+        path = Path(cache) / f"keypoints-{_digest(dataset, points, self.crop, detector)}.npz"
         if not path.is_file():
             self._write(path, dataset, points, detector)
         with np.load(path) as stored:
             self.crops, self.keypoints = stored["crops"], stored["keypoints"]
+        content = hashlib.sha256(self.crops)
+        content.update(self.keypoints)
+        self.digest = f"{len(self)} faces {content.hexdigest()[:DIGITS]}"
 
     def _write(self, path: Path, dataset: FacialKeypointsDataset, points: np.ndarray, detector) -> None:
         def cut(index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +148,7 @@ class CachedKeypoints(Dataset):
 
 
 def _digest(dataset: FacialKeypointsDataset, points: np.ndarray, crop: Crop, detector) -> str:
-    """Of all that the crops depend on."""
+    """Of all that the crops depend on: another one names another file."""
     files = [(str(file), file.stat().st_size) for file in dataset.files]
     recipe = [files, hashlib.sha256(points.tobytes()).hexdigest(), crop, detector and detector_packages(detector)]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:DIGITS]
@@ -153,8 +165,8 @@ class KeypointTrainer:
     """Trains epoch by epoch, keeps the best and a checkpoint to go on from.
 
     labelled: faces with labels to learn from; others: with pseudo-labels. select: faces as a detector cuts them, on
-    which the epoch is chosen. out: the folder of the run. settings: the fields of `KeypointSettings`. workers:
-    processes that augment.
+    which the epoch is chosen. out: the folder of the run. start: a network of the same kind, to be trained further.
+    settings: the fields of `KeypointSettings`. workers: processes that augment.
 
     Attributes: config; history, a row an epoch; best, the epoch of the least error on `select` and its state.
     Raises ValueError, one line, where the settings make no sense.
@@ -168,6 +180,7 @@ class KeypointTrainer:
         out: str | os.PathLike,
         epochs: int = 40,
         *,
+        start: nn.Module | None = None,
         device: str = "cpu",
         workers: int = 1,
         **settings,
@@ -175,9 +188,12 @@ class KeypointTrainer:
         self.settings = KeypointSettings(epochs, **settings)
         train = {"labelled": labelled.digest} | {name: faces.digest for name, faces in others.items()}
         split_ = f"{TRAIN_BELOW} {SELECT_BELOW} seed {SPLIT_SEED}"
-        self.config = RunConfig(self.settings, train, {"select": select.digest}, split_)
+        first = weights_digest(start) if start else ""
+        self.config = RunConfig(
+            self.settings, train, {"select": select.digest}, split_, start=first, versions=versions([])
+        )
         torch.manual_seed(self.settings.seed)
-        network = make_keypoint_network(self.settings.network)
+        network = start or make_keypoint_network(self.settings.network)
         self.select, self.out, self.device, self.workers = select, Path(out), device, workers
         self.sources = [labelled, *others.values()]
         count = self.settings.faces or sum(map(len, self.sources))
@@ -215,7 +231,7 @@ class KeypointTrainer:
     def _epoch(self, epoch: int) -> float:
         seed = self.settings.seed * 10_007 + epoch  # each epoch has its own, so that a resumed run needs no other state
         generator = torch.Generator().manual_seed(seed)
-        shares = [1.0] if len(self.sources) == 1 else [LABELLED, *_shares(self.sources[1:])]
+        shares = [1.0] if len(self.sources) == 1 else [self.settings.share, *self._shares()]
         weights = [
             torch.full((len(faces),), share / len(faces)) for faces, share in zip(self.sources, shares, strict=True)
         ]
@@ -228,6 +244,11 @@ class KeypointTrainer:
         for images, points in tqdm(loader, desc=f"epoch {epoch + 1}", disable=None, leave=False):
             losses.append(self.learner.step(images, points, self._loss))
         return torch.stack(losses).mean().item()
+
+    def _shares(self) -> np.ndarray:
+        """Of each source in what labelled frames leave: as the square root of its size."""
+        roots = np.sqrt([len(faces) for faces in self.sources[1:]])
+        return (1 - self.settings.share) * roots / roots.sum()
 
     def _loss(self, images: Tensor, found: Tensor, points: Tensor) -> Tensor:
         """The classic network's is the mean squared error of its scaled points, as in the course."""
@@ -273,10 +294,17 @@ class KeypointTrainer:
         return export_keypoints(network, self.out / "keypoints.onnx", shift, header)
 
 
-def _shares(sources: Sequence[CachedKeypoints]) -> np.ndarray:
-    """Of each source in what labelled frames leave: as the square root of its size."""
-    roots = np.sqrt([len(faces) for faces in sources])
-    return (1 - LABELLED) * roots / roots.sum()
+def read_keypoint_network(checkpoint: str | os.PathLike) -> nn.Module:
+    """The network of a checkpoint with its best epoch's weights. Raises OSError, or ValueError for another file."""
+    state = read_checkpoint(checkpoint)
+    try:
+        network = make_keypoint_network(state["config"]["network"])
+        network.load_state_dict(state["best"]["state"])
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{checkpoint} is no checkpoint of train_keypoints.py: {str(error).splitlines()[0]}"
+        ) from error
+    return network
 
 
 def labelled_parts(name: str, path: str = "") -> list[FacialKeypointsDataset]:
@@ -290,7 +318,7 @@ def load_faces(options: argparse.Namespace) -> tuple[CachedKeypoints, dict[str, 
     name, _, path = options.data.partition("=")
     shift = LABEL_SHIFT if name == "ytf" else 0.0
     crop = make_keypoint_network(options.network).crop
-    augment = train_transform(crop.width)
+    augment = train_transform(crop.width, options.strength)
     train, select, _ = labelled_parts(name, path)
     labelled = CachedKeypoints(train, crop, options.cache, shift=shift, transform=augment)
     others = {}
@@ -312,10 +340,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--pseudo", nargs="+", default=[], metavar="SOURCE=PATH", help="faces that pseudo_label.py labelled")
     add("--tables", type=Path, default=Path(".cache/keypoints"), help="folder of the tables of pseudo_label.py")
     add("--network", default="regression", choices=KEYPOINT_NETWORKS, help="default: regression")
+    add("--init", type=Path, metavar="FILE", help="start from the best weights of this checkpoint.pt: fine-tuning")
     add("--epochs", type=int, default=40)
     add("--batch", type=int, default=128, help="faces a step (default: 128)")
     add("--faces", type=int, default=0, help="faces an epoch (default: as many as there are)")
     add("--lr", type=float, default=4e-3, help="highest learning rate of the cycle (default: 0.004)")
+    add("--strength", type=float, default=1.0, help="of the augmentation, 0 to 1 (default: 1)")
+    add("--share", type=float, default=0.5, help="of labelled faces among those drawn (default: 0.5)")
     add("--seed", type=int, default=0)
     add("--bfloat16", action="store_true", help="compute in 16 bits where the processor has it")
     add("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
@@ -329,13 +360,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     cv2.setNumThreads(1)  # each process that augments has one
-    names = ("epochs", "batch", "lr", "seed", "network", "faces", "bfloat16")
+    names = ("epochs", "batch", "lr", "seed", "network", "faces", "strength", "share", "bfloat16")
     settings = {name: getattr(options, name) for name in names}
     try:
         KeypointSettings(**settings).check(False, False)
         device = pick_device(options.device)
+        start = read_keypoint_network(options.init) if options.init else None
+        if start and start.head != options.network:
+            raise ValueError(f"{options.init} is of the network {start.head}: name it with --network")
         faces = load_faces(options)
-        trainer = KeypointTrainer(*faces, options.out, device=device, workers=options.workers, **settings)
+        machine = {"device": device, "workers": options.workers}
+        trainer = KeypointTrainer(*faces, options.out, start=start, **machine, **settings)
         if options.resume and trainer.resume():
             print(f"resumed after epoch {len(trainer.history)}")
         trainer.fit()

@@ -26,7 +26,7 @@ from glasses.keypoints import KeypointFinder
 from timing import measure
 
 # The square that dlib's predictor is given, by the eyes and the mouth: of several the best on the select part.
-DLIB_BOX = Crop(100, 100, unit=40.0, drop=0.5)
+DLIB_BOX = Crop(100, 100, unit=42.0, drop=0.45)
 
 
 class DlibFinder:

@@ -166,7 +166,7 @@ WRONG = {
     "classifier": (lambda path: shutil.copy(SHIPPED / "glasses.onnx", path), "no key point|no 'shift'"),
     "text": (lambda path: path.write_text("no network"), "does not hold a network"),
     "cut": (lambda path: path.write_bytes((SHIPPED / "keypoints.onnx").read_bytes()[:9999]), "does not hold"),
-    "missing": (lambda path: None, "doesn't exist"),
+    "missing": (lambda path: None, "no network at"),
     "other points": (with_other_points, "it has other points"),
 }
 
@@ -307,7 +307,8 @@ def test_points_are_drawn_where_they_are_and_nowhere_else():
         return np.asarray(annotate(image, Answer("a.jpg", False, 0.1, "none", "slim", [face]), 4.0), int)
 
     changed = np.argwhere(np.abs(drawn(places) - drawn(None)).max(2) > 0)[:, ::-1]
-    distances = np.hypot(*(changed[:, None] - places / 4).transpose(2, 0, 1))  # (pixels, 68)
+    in_image = (places + 0.5) / 4 - 0.5
+    distances = np.hypot(*(changed[:, None] - in_image).transpose(2, 0, 1))  # (pixels, 68)
     assert distances.min(0).max() < 1, "every point is drawn"
     assert distances.min(1).max() < 4, "and nothing else"
     assert len(changed) > 68

@@ -353,6 +353,24 @@ def test_the_seed_decides(cache, tmp_path):
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small")
+def test_fine_tuning_starts_from_the_best_epoch_and_knows_it(cache, tmp_path):
+    first = make(cache, tmp_path / "first", epochs=2)
+    first.fit(quiet)
+    start = train_keypoints.read_keypoint_network(first.checkpoint)
+    best = first.best["state"]
+    assert all(torch.equal(value, best[name]) for name, value in start.state_dict().items())
+    again = make(cache, tmp_path / "again", epochs=1, start=start, lr=1e-9)
+    assert again.config.start
+    again.fit(quiet)
+    kernels = [name for name, value in best.items() if value.dim() == 4]
+    moved = [(again.best["state"][name] - best[name]).abs().max() for name in kernels]
+    assert len(kernels) >= 8
+    assert all(change < 1e-4 for change in moved)
+    with pytest.raises(ValueError, match="start was nothing, is "):
+        make(cache, tmp_path / "first", epochs=2, start=start).resume()
+
+
 def test_a_checkpoint_of_another_run_is_refused(cache, tmp_path):
     make(cache, tmp_path, epochs=1).fit(report=quiet)
     for other, differences in (
@@ -531,6 +549,10 @@ def test_the_faces_that_are_reported_are_not_even_opened(tmp_path):
         (["--batch", "0"], "batch must be at least 1, not 0"),
         (["--epochs", "-1"], "epochs must be at least 1, not -1"),
         (["--lr", "0"], "lr must be above 0, not 0.0"),
+        (["--faces", "-1"], "faces must be at least 0, not -1"),
+        (["--strength", "2"], "strength must be between 0 and 1, not 2.0"),
+        (["--init", "/nowhere/checkpoint.pt"], "/nowhere/checkpoint.pt"),
+        (["--init", __file__], "is no checkpoint of train"),
         (["--data", "ytf=/nowhere"], "ytf: /nowhere has no training_frames_keypoints.csv"),
         (["--data", "nonsense"], "unknown data set 'nonsense'"),
         (["--pseudo", "lfw=/nowhere"], "/nowhere"),
