@@ -19,6 +19,7 @@ mirror image is as good as the picture; the exported file puts it back.
 """
 
 import argparse
+import copy
 import csv
 import hashlib
 import json
@@ -63,7 +64,8 @@ class KeypointSettings:
     """What one may choose for a run; as `run_config.Settings`.
 
     faces: of an epoch, 0 for as many as there are. strength: of the augmentation. share: of labelled faces among
-    those drawn, where there are others.
+    those drawn, where there are others. keep: the share of the first weights in the final ones, where training starts
+    from a network.
     """
 
     epochs: int = 40
@@ -74,6 +76,7 @@ class KeypointSettings:
     faces: int = 0
     strength: float = 1.0
     share: float = 0.5
+    keep: float = 0.0
     bfloat16: bool = False
 
     def check(self, started: bool, taught: bool) -> None:
@@ -83,11 +86,13 @@ class KeypointSettings:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.faces < 0:
             raise ValueError(f"faces must be at least 0, not {self.faces}")
-        for name in ("strength", "share"):
+        for name in ("strength", "share", "keep"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be above 0, not {self.lr}")
+        if self.keep and not started:
+            raise ValueError("keep is a share of the weights that training starts from: name them with --init")
         if self.network not in KEYPOINT_NETWORKS:
             raise ValueError(f"unknown network {self.network!r}: choose from {', '.join(KEYPOINT_NETWORKS)}")
 
@@ -194,6 +199,7 @@ class KeypointTrainer:
         )
         torch.manual_seed(self.settings.seed)
         network = start or make_keypoint_network(self.settings.network)
+        self.first = copy.deepcopy(network.state_dict())
         self.select, self.out, self.device, self.workers = select, Path(out), device, workers
         self.sources = [labelled, *others.values()]
         count = self.settings.faces or sum(map(len, self.sources))
@@ -285,10 +291,21 @@ class KeypointTrainer:
         self.history, self.best = state["history"], state["best"]
         return True
 
+    def result(self) -> nn.Module:
+        """The network of the run: of its best epoch; with `keep` the last epoch's, averaged with the first weights
+        (Wortsman et al.: "Robust fine-tuning of zero-shot models", CVPR 2022)."""
+        network = copy.deepcopy(self.learner.average.module)
+        if not self.settings.keep:
+            network.load_state_dict(self.best["state"])
+            return network
+        for key, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(self.first[key].to(value), self.settings.keep)
+        return network
+
     def export(self, shift: float = LABEL_SHIFT) -> Path:
-        """Write the best epoch's network as `keypoints.onnx`, whose path is returned, and the curve."""
-        network = self.learner.average.module
-        network.load_state_dict(self.best["state"])
+        """Write `result` as `keypoints.onnx`, whose path is returned, and draw the curve."""
+        network = self.result()
         plot_keypoint_curves(self.history).savefig(self.out / "curve.png", dpi=120)
         header = {"config": self.config.as_dict(), "digest": weights_digest(network)}
         return export_keypoints(network, self.out / "keypoints.onnx", shift, header)
@@ -346,6 +363,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--faces", type=int, default=0, help="faces an epoch (default: as many as there are)")
     add("--lr", type=float, default=4e-3, help="highest learning rate of the cycle (default: 0.004)")
     add("--strength", type=float, default=1.0, help="of the augmentation, 0 to 1 (default: 1)")
+    add("--keep", type=float, default=0.0, help="share of the weights of --init in the final ones, 0 to 1")
     add("--share", type=float, default=0.5, help="of labelled faces among those drawn (default: 0.5)")
     add("--seed", type=int, default=0)
     add("--bfloat16", action="store_true", help="compute in 16 bits where the processor has it")
@@ -360,10 +378,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     cv2.setNumThreads(1)  # each process that augments has one
-    names = ("epochs", "batch", "lr", "seed", "network", "faces", "strength", "share", "bfloat16")
+    names = ("epochs", "batch", "lr", "seed", "network", "faces", "strength", "share", "keep", "bfloat16")
     settings = {name: getattr(options, name) for name in names}
     try:
-        KeypointSettings(**settings).check(False, False)
+        KeypointSettings(**settings).check(bool(options.init), False)
         device = pick_device(options.device)
         start = read_keypoint_network(options.init) if options.init else None
         if start and start.head != options.network:
@@ -374,7 +392,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.resume and trainer.resume():
             print(f"resumed after epoch {len(trainer.history)}")
         trainer.fit()
-        print(f"best epoch {trainer.best['epoch']}; wrote {trainer.export()}")
+        which = "last epoch" if options.keep else f"best epoch {trainer.best['epoch']}"
+        print(f"{which}; wrote {trainer.export()}")
     except (DataError, ImportError, ValueError, OSError) as error:
         print(f"train_keypoints.py: {error}", file=sys.stderr)
         return 1

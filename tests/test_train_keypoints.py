@@ -19,7 +19,7 @@ from conftest import ROOT, cartoon
 from detector_architectures import Face
 from glasses.crops import Crop, crop_matrix
 from glasses.keypoints import LABEL_SHIFT, KeypointFinder, five_landmarks, without_shift
-from keypoint_data import FacialKeypointsDataset
+from keypoint_data import MIRRORED, FacialKeypointsDataset
 from keypoint_transforms import eval_transform, train_transform
 from models import KEYPOINT_CROP, ClassicKeypointNet, KeypointNet, fold_batch_norm, make_keypoint_network
 from sources import SELECT_BELOW, TRAIN_BELOW
@@ -119,6 +119,20 @@ def trained_like(head: str) -> KeypointNet:
     return network.eval()
 
 
+def with_mirror(network: KeypointNet, crops: np.ndarray) -> np.ndarray:
+    """(N, 68, 2) the mean of the points of each crop and of those of its mirror image, one face after the other."""
+    found = []
+    with torch.inference_mode():
+        for crop in crops:
+            own, other = (
+                network(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255)[0].numpy()
+                for picture in (crop, crop[:, ::-1])
+            )
+            back = np.stack([crops.shape[2] - 1 - other[:, 0], other[:, 1]], 1)
+            found.append((own + back[MIRRORED]) / 2)
+    return np.stack(found)
+
+
 @pytest.mark.parametrize("head", ["heatmap", "regression"])
 def test_onnx_finds_the_points_of_torch_in_any_number_of_faces(head, tmp_path):
     network = trained_like(head)
@@ -133,9 +147,7 @@ def test_onnx_finds_the_points_of_torch_in_any_number_of_faces(head, tmp_path):
 
     crops = np.random.default_rng(0).integers(0, 256, (7, 112, 112, 3), dtype=np.uint8)
     crops[3:] = crops[3:] // 2 + np.arange(112, dtype=np.uint8)[:, None]
-    with torch.inference_mode():
-        expected = rounded(torch.from_numpy(crops).permute(0, 3, 1, 2) / 255).numpy()
-        plain = network(torch.from_numpy(crops).permute(0, 3, 1, 2) / 255).numpy()
+    expected, plain = with_mirror(rounded, crops), with_mirror(network, crops)
     assert plain.std((1, 2)).min() > 1, "there is something to compare"
     assert np.abs(expected - plain).max() < 1
     for face in expected:
@@ -367,6 +379,14 @@ def test_fine_tuning_starts_from_the_best_epoch_and_knows_it(cache, tmp_path):
     moved = [(again.best["state"][name] - best[name]).abs().max() for name in kernels]
     assert len(kernels) >= 8
     assert all(change < 1e-4 for change in moved)
+    start = train_keypoints.read_keypoint_network(first.checkpoint)  # anew: the other was trained on
+    kept = make(cache, tmp_path / "kept", epochs=2, start=start, keep=0.25)
+    kept.fit(quiet)
+    last = kept.learner.average.module.state_dict()
+    for name, value in kept.result().state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, 0.75 * last[name] + 0.25 * best[name])
+    assert any(not torch.equal(last[name], best[name]) for name in kernels)
     with pytest.raises(ValueError, match="start was nothing, is "):
         make(cache, tmp_path / "first", epochs=2, start=start).resume()
 
@@ -517,8 +537,7 @@ def test_a_whole_run_leaves_a_network_for_the_tool(cache, tmp_path, capsys):
     network = make_keypoint_network(config["network"]).eval()
     network.load_state_dict(best["state"])
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
-    with torch.inference_mode():
-        expected = network(torch.from_numpy(crops).permute(0, 3, 1, 2) / 255).numpy()
+    expected = with_mirror(network, crops)
     found = finder.session.run(None, {"faces": crops})[0]
     np.testing.assert_allclose(without_shift(found, finder.shift), expected, atol=0.2)
 
@@ -551,6 +570,7 @@ def test_the_faces_that_are_reported_are_not_even_opened(tmp_path):
         (["--lr", "0"], "lr must be above 0, not 0.0"),
         (["--faces", "-1"], "faces must be at least 0, not -1"),
         (["--strength", "2"], "strength must be between 0 and 1, not 2.0"),
+        (["--keep", "0.5"], "keep is a share of the weights that training starts from"),
         (["--init", "/nowhere/checkpoint.pt"], "/nowhere/checkpoint.pt"),
         (["--init", __file__], "is no checkpoint of train"),
         (["--data", "ytf=/nowhere"], "ytf: /nowhere has no training_frames_keypoints.csv"),
