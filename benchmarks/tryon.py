@@ -1,11 +1,11 @@
 """Do glasses that were tried on look like glasses?  The classifier's answer on bare faces with every frame.
 
     python -m benchmarks.tryon --data celeba=PATH lfw=PATH [--validate ffhq=PATH] [--faces 200] [--model glasses]
+                               [--note WORDS]
 
 The faces are bare ones of the report parts, as many of each source, on which the classifier was not trained. Key points
-and drawing are the tool's. Writes
-results/tryon.csv, a row a frame: faces, the share called glasses, the share called by the right kind; and a row
-"none", the same faces with nothing on.
+and drawing are the tool's. Writes results/tryon.csv, a row a frame: faces, the share called glasses, the share of the
+right kind; and a row "none", the same faces with nothing on.
 """
 
 import argparse

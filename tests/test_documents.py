@@ -194,14 +194,21 @@ def test_the_table_of_the_sample_stands_where_it_was_measured(tmp_path):
 def test_tables_of_key_points_by_hand(tmp_path):
     """Runs of several seeds are told together, all others apart."""
     row = {"faces": 300, "missed": 1, "low": 0.038, "high": 0.042, "median": 0.035, "above 0.08": 0.05}
-    row |= {"above 0.10": 0.02, "bytes": 1_090_000, "face_ms": 0.5, "parameters": 545_640, "network_ms": 0.25}
+    row |= {
+        "above 0.10": 0.02,
+        "bytes": 1_090_000,
+        "face_ms": 0.5,
+        "parameters": 545_640,
+        "network_ms": 0.25,
+        "classifiers": 2.5,
+    }
     means = {"keypoints": 0.04, "a-0": 0.05, "a-1": 0.06, "a-12": 0.07, "dlib": 0.08}
     rows = [row | {"network": name, "mean": mean, "five": mean / 2} for name, mean in means.items()]
-    rows[-1] |= {"parameters": math.nan, "network_ms": math.nan}
+    rows[-1] |= {"parameters": math.nan, "network_ms": math.nan, "classifiers": math.nan}
     report.write_table(pd.DataFrame(rows), tmp_path / "keypoints.csv", ["command: x"])
     assert CONTENTS["keypoints"](Results(tmp_path)).splitlines()[2:] == [
-        "| keypoints | 545,640 | 1,090 | 0.25 | 4.00 (3.80 to 4.20) | 3.50 | 5.0 % | 2.0 % | 2.00 | 1 |",
-        "| dlib |  | 1,090 |  | 8.00 (3.80 to 4.20) | 3.50 | 5.0 % | 2.0 % | 4.00 | 1 |",
+        "| keypoints | 545,640 | 1,090 | 0.25 | 2.5 | 4.00 (3.80 to 4.20) | 3.50 | 5.0 % | 2.0 % | 2.00 | 1 |",
+        "| dlib |  | 1,090 |  |  | 8.00 (3.80 to 4.20) | 3.50 | 5.0 % | 2.0 % | 4.00 | 1 |",
     ]
     assert CONTENTS["keypoint-heads"](Results(tmp_path)).splitlines()[2:] == [
         "| a | 3 | 0.25 | 6.00 (5.00 to 7.00) | 3.00 (2.50 to 3.50) |"

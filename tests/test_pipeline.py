@@ -212,7 +212,7 @@ def test_importing_the_tool_loads_nothing_of_the_course():
 def test_what_the_tool_offers():
     import glasses
 
-    assert {"Answer", "FaceAnswer", "GlassesPipeline", "PhotoError", "read_image"} == set(glasses.__all__)
+    assert {"Answer", "FaceAnswer", "GlassesPipeline", "PhotoError", "read_image", "try_on"} == set(glasses.__all__)
     assert all(getattr(glasses, name).__name__ == name for name in glasses.__all__)
     with pytest.raises(AttributeError):
         glasses.nonsense  # noqa: B018

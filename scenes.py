@@ -1,0 +1,298 @@
+"""Where do pictures with known faces come from, when no data set has them?  Faces labelled once, scenes made of them.
+
+    python scenes.py label --data celeba=PATH lfw=PATH folder=PATH/masks [--out .cache/finder] [--workers 2]
+    python scenes.py show --data celeba=PATH lfw=PATH [--nobody PATH] [--tables .cache/finder] [--out scenes.png]
+
+`label` looks at whole pictures with two detectors, `slim` at two sizes and `mtcnn`. Where they disagree on how many
+faces there are, or on where, the picture is left out, and so is one in which `slim` is unsure about a further face.
+The points of the others come from `glasses/weights/keypoints.onnx`, without the labels' shift. In --out a table a
+source, `<source>.csv`: file, face (its number, -1 for a picture left out), score, and 0 to 135, the points x0, y0, ...
+in pixels. It is written again and again while it grows; a second call goes on with the pictures that it lacks.
+
+`show` draws scenes with their boxes and landmarks, as train_finder.py learns from them.
+
+People are dealt to train, select and report as sources.py deals them, pictures of nobody by their file name with the
+same bounds. A seventh of the pictures of nobody and of a source that is a plain folder is HELD back: never opened here.
+"""
+
+import argparse
+import hashlib
+import os
+import queue
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from data_load import FaceDataset, FolderPerClass, position
+from detector_architectures import Face, load_detector
+from face_finder import ABSENT, FOUND, NUMBERS
+from find_data import DataError, pictures_below
+from glasses.files import whole_file
+from glasses.keypoints import open_keypoints, without_shift
+from glasses.photos import PhotoError, read_image
+from keypoint_data import COLUMNS, POINTS
+from mosaic import Composer, Picture
+from run_config import DIGITS
+from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, load_sources, named_paths, open_source
+
+PARTS = ("train", "select", "report")
+HELD, HELD_SEED = 1 / 7, 7  # share of nobody and of plain folders that is never touched, and the seed of its draw
+SEARCHED = 320  # pixels: a smaller picture is enlarged to it, so that faces beside the main one are found
+DOUBT = 0.4  # score of `slim` from which on a face that the rule below does not confirm leaves the picture out
+SURE = 0.6  # score of `slim` of a face
+AGREE = 0.4  # IoU of two boxes of one face: `mtcnn` has narrower ones than `slim`
+MOST = 32  # faces of a scene
+CHUNK = 20  # pictures after which the table is written
+
+
+# --------------------------------------------------------------------------------------------- faces labelled once
+
+
+class Labeller:
+    """Finds all faces of a picture, or says that it cannot be sure of them."""
+
+    def __init__(self):
+        from detector_architectures.slim import Slim  # no wheel for macOS, where scenes can be made all the same
+
+        self.slims = [Slim(160, DOUBT), Slim(SEARCHED, DOUBT)]
+        self.mtcnn, self.keypoints = load_detector("mtcnn"), open_keypoints()
+
+    def __call__(self, image: np.ndarray) -> list[tuple[float, np.ndarray]] | None:
+        """Of each face of an (H, W, 3) uint8 RGB image its score and (68, 2) points; None for one to leave out."""
+        scale = max(1.0, SEARCHED / max(image.shape[:2]))
+        large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else image
+        faces = agreed([slim(large) for slim in self.slims], self.mtcnn(large))
+        if not faces:
+            return None
+        points = self.keypoints(large, [face.landmarks for face in faces])
+        points = without_shift(points, self.keypoints.shift)
+        return [(face.score, (one + 0.5) / scale - 0.5) for face, one in zip(faces, points, strict=True)]
+
+
+def agreed(looks: Sequence[list[Face]], others: list[Face]) -> list[Face]:
+    """The faces of several looks of one detector, the surer of each two, if they are just those of another detector.
+
+    [] where one has no partner among `others` or one of these none, and where a look is unsure of a further face.
+    """
+    faces: list[Face] = []
+    for face in sorted((face for look in looks for face in look), key=lambda face: -face.score):
+        if all(overlap(face, other) < AGREE for other in faces):
+            faces.append(face)
+    partners = [[i for i, other in enumerate(others) if overlap(face, other) >= AGREE] for face in faces]
+    one_to_one = sorted(i for found in partners for i in found) == list(range(len(others)))
+    sure = all(len(found) == 1 and face.score >= SURE for face, found in zip(faces, partners, strict=True))
+    return faces if one_to_one and sure else []
+
+
+def overlap(one: Face, other: Face) -> float:
+    """IoU of the boxes of two faces."""
+    (x, y, w, h), (a, b, c, d) = one.box, other.box
+    shared = max(0.0, min(x + w, a + c) - max(x, a)) * max(0.0, min(y + h, b + d) - max(y, b))
+    return shared / (one.area + other.area - shared)
+
+
+def label_source(faces: FaceDataset, table: Path, workers: int, limit: int = 0) -> pd.DataFrame:
+    """Write the table of a source, of `limit` pictures, evenly drawn, or of all; those that it has already stay."""
+    known = read_table(table) if table.is_file() else pd.DataFrame(columns=["file", "face", "score", *COLUMNS])
+    files = [file for file in faces.files if not held(faces, file)]
+    if limit and limit < len(files):
+        files = [files[i] for i in np.linspace(0, len(files) - 1, limit).astype(int)]
+    names = {os.path.relpath(file, faces.root): file for file in files}
+    left = [name for name in names if name not in set(known["file"])]
+    labellers: queue.SimpleQueue = queue.SimpleQueue()
+    for _ in range(workers):
+        labellers.put(Labeller())
+
+    def rows(name: str) -> list[list]:
+        labeller = labellers.get()
+        try:
+            found = labeller(read_image(names[name])[0])
+        except PhotoError as error:
+            raise DataError(f"{faces.source}: {names[name]}: {error}; fix or remove it") from error
+        finally:
+            labellers.put(labeller)
+        if found is None:
+            return [[name, -1, 0.0, *[np.nan] * len(COLUMNS)]]
+        return [[name, i, score, *points.ravel().round(2)] for i, (score, points) in enumerate(found)]
+
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(left), desc=faces.source, disable=None) as bar:
+        for start in range(0, len(left), CHUNK):
+            new = [row for found in pool.map(rows, left[start : start + CHUNK]) for row in found]
+            new = pd.DataFrame(new, columns=known.columns)
+            known = pd.concat([known, new], ignore_index=True) if len(known) else new
+            with whole_file(table) as partial:
+                known.to_csv(partial, index=False)
+            bar.update(min(CHUNK, len(left) - start))
+    return known
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """What `label_source` wrote. Raises DataError for anything else."""
+    if not path.is_file():
+        raise DataError(f"no table {path}: python scenes.py label writes it")
+    try:
+        table = pd.read_csv(path, dtype={"file": str})
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a table of scenes.py: {' '.join(str(error).split())}; remove it") from error
+    if list(table.columns) != ["file", "face", "score", *COLUMNS]:
+        raise DataError(f"{path} is not a table of scenes.py label: it has other columns; remove it")
+    return table
+
+
+# ------------------------------------------------------------------------------------------ who is in which part
+
+
+def held(faces: FaceDataset, file: Path) -> bool:
+    """Whether a picture of a plain folder is of the part that is never touched."""
+    return isinstance(faces, FolderPerClass) and position(file.name, HELD_SEED) < HELD
+
+
+def people_parts(sources: dict[str, str], tables: Path) -> dict[str, list[Picture]]:
+    """The pictures of the sources, name -> path, by part. Raises DataError, also where a table is missing."""
+    dealt = load_sources(sources, {})
+    parts: dict[str, list[Picture]] = {}
+    for part, by_source in zip(PARTS, dealt, strict=True):
+        parts[part] = []
+        for name, faces in by_source.items():
+            table = read_table(tables / f"{name}.csv")
+            table = table[table["face"] >= 0]
+            points = table[COLUMNS].to_numpy(np.float32).reshape(-1, POINTS, 2)
+            rows = table.groupby("file").indices
+            for file in faces.files:
+                key = os.path.relpath(file, faces.root)
+                if key in rows and not held(faces, file):
+                    parts[part].append(Picture(file, points[rows[key]]))
+    if not parts["train"] or not parts["select"]:
+        raise DataError(f"no labelled faces to train and to select on: python scenes.py label writes {tables}")
+    return parts
+
+
+def nobody_parts(folder: str | os.PathLike | None) -> dict[str, list[Picture]]:
+    """The pictures of nobody below a folder, by part: none without a folder. Raises DataError where it has none."""
+    parts: dict[str, list[Picture]] = {part: [] for part in PARTS}
+    if folder is None:
+        return parts
+    files = pictures_below(Path(folder))
+    if not files:
+        raise DataError(f"no pictures of nobody in {folder}; is it the right folder?")
+    for file in files:
+        if position(file.name, HELD_SEED) >= HELD:
+            place = position(file.name, SPLIT_SEED)
+            parts[PARTS[(place >= TRAIN_BELOW) + (place >= SELECT_BELOW)]].append(Picture(file))
+    return parts
+
+
+def digest(pictures: Sequence[Picture]) -> str:
+    """How many pictures, and a hash of their names, sizes and points."""
+    hashed = hashlib.sha256()
+    for picture in pictures:
+        hashed.update(f"{picture.file.parent.name}/{picture.file.name} {picture.file.stat().st_size}\n".encode())
+        hashed.update(picture.points.tobytes())
+    return f"{len(pictures)} pictures {hashed.hexdigest()[:DIGITS]}"
+
+
+# ------------------------------------------------------------------------------------------------- scenes
+
+
+class Scenes(Dataset):
+    """`count` scenes of a composer, each made when it is asked for; the same for the same seed and number.
+
+    An item: the picture (3, H, W) float32 in 0..1, and the faces (MOST, 15) float32, those to be found first.
+    """
+
+    def __init__(self, composer: Composer, count: int, seed: int | tuple[int, ...] = 0):
+        self.composer, self.count, self.seed = composer, count, seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def scene(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W, 3) uint8 RGB, (F, 15) float32."""
+        return self.composer(np.random.default_rng([*np.atleast_1d(self.seed).tolist(), index]))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if index >= self.count:
+            raise IndexError(index)
+        image, faces = self.scene(index)
+        faces = faces[np.argsort(-faces[:, 14], kind="stable")][:MOST]
+        rows = np.full((MOST, NUMBERS), ABSENT, np.float32)
+        rows[: len(faces)] = faces
+        return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255), torch.from_numpy(rows)
+
+
+def draw_scene(image: np.ndarray, faces: np.ndarray, zoom: int = 2) -> np.ndarray:
+    """The scene enlarged, with its boxes, green where they are to be found, and landmarks: the eyes are red."""
+    image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
+    for face in faces:
+        colour = (0, 255, 0) if face[14] == FOUND else (255, 160, 0)
+        x, y, w, h = (int(v) for v in np.round((face[:4] + 0.5 * (np.arange(4) < 2)) * zoom))
+        cv2.rectangle(image, (x, y), (x + w, y + h), colour, 1)
+        for number, (px, py) in enumerate((face[4:14].reshape(5, 2) + 0.5) * zoom):
+            dot = (255, 0, 0) if number < 2 else (255, 255, 0)
+            cv2.circle(image, (int(px), int(py)), 2, dot, -1)
+    return image
+
+
+def sheet(scenes: Scenes, rows: int = 4, columns: int = 6) -> np.ndarray:
+    """(H, W, 3) uint8 RGB: the first scenes in a table."""
+    drawn = [draw_scene(*scenes.scene(i)) for i in range(rows * columns)]
+    drawn = [cv2.copyMakeBorder(one, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255)) for one in drawn]
+    return np.vstack([np.hstack(drawn[i : i + columns]) for i in range(0, len(drawn), columns)])
+
+
+# ------------------------------------------------------------------------------------------ the command line
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scenes.py", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    label = commands.add_parser("label", help="find the faces of the sources' pictures, once")
+    label.add_argument("--out", type=Path, default=Path(".cache/finder"), help="folder of the tables")
+    label.add_argument("--workers", type=int, default=os.cpu_count(), help="threads")
+    label.add_argument("--limit", type=int, default=0, help="pictures of each source (default: all)")
+    show = commands.add_parser("show", help="draw scenes with their faces")
+    show.add_argument("--nobody", type=Path, help="folder with pictures of nobody")
+    show.add_argument("--tables", type=Path, default=Path(".cache/finder"), help="folder of the tables")
+    show.add_argument("--part", default="train", choices=PARTS[:2])
+    show.add_argument("--seed", type=int, default=0)
+    show.add_argument("--out", type=Path, default=Path("scenes.png"))
+    for command in (label, show):
+        command.add_argument("--data", nargs="+", required=True, metavar="SOURCE=PATH", help="pictures of people")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse_arguments(arguments)
+    cv2.setNumThreads(1)  # the threads are ours
+    try:
+        sources = named_paths(options.data)
+        if options.command == "show":
+            people, nobody = people_parts(sources, options.tables), nobody_parts(options.nobody)
+            scenes = Scenes(Composer(people[options.part], nobody[options.part]), 24, options.seed)
+            cv2.imwrite(str(options.out), cv2.cvtColor(sheet(scenes), cv2.COLOR_RGB2BGR))
+            print(f"wrote {options.out}")
+            return 0
+        for name, path in sources.items():
+            table = label_source(open_source(name, path), options.out / f"{name}.csv", options.workers, options.limit)
+            kept = table[table["face"] >= 0]
+            count = table["file"].nunique()
+            print(
+                f"{name}: {len(kept)} faces in {kept['file'].nunique()} of {count} pictures: {options.out / name}.csv"
+            )
+    except (DataError, ImportError, OSError, ValueError) as error:
+        print(f"scenes.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

