@@ -125,7 +125,7 @@ def train_transform(crop: Crop = CROP, strength: float = 1.0) -> nn.Module:
             [
                 v2.RandomHorizontalFlip(),
                 v2.RandomAffine(
-                    degrees=16 * s,  # the landmarks of `slim` follow only a third of a tilt
+                    degrees=16 * s,  # landmarks do not follow a tilt all the way
                     translate=(0.05 * s, 0.06 * s),
                     scale=(1 - 0.15 * s, 1 + 0.18 * s),
                     shear=[-5 * s, 5 * s, -5 * s, 5 * s],

@@ -30,7 +30,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -42,7 +42,6 @@ from find_data import DataError
 from glasses.crops import KINDS, Crop
 from glasses.files import whole_file
 from glasses.keypoints import POINTS
-from keypoint_data import MIRRORED
 from models import Classifier, GlassesCNN, fold_batch_norm, load_classifier, read_network, save_network
 from sources import load_sources, named_paths
 
@@ -71,30 +70,23 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, weights: str = 
     weights: one of STORED. Raises ImportError where onnx or onnxscript is not installed.
     """
     crop: Crop = classifier.crop
-    model = _as_onnx(CropsToProbabilities(classifier), crop, "probabilities")
+    model = _of_faces(CropsToProbabilities(classifier), crop, "probabilities")
     store_weights(model, weights)
     header = {"threshold": classifier.threshold, "kinds": KINDS, "crop": crop}
     header |= {key: classifier.header[key] for key in ORIGIN if key in classifier.header}
-    return _save(model, path, header)
+    return save_onnx(model, path, header)
 
 
 class CropsToPoints(nn.Module):
-    """What the tool's `glasses.keypoints.KeypointFinder` runs: the mean of what the network finds in a face and in its
-    mirror image, put where the labels have it."""
+    """What a network of `models.KEYPOINT_NETWORKS` computes, from pixels on."""
 
-    def __init__(self, network: nn.Module, shift: float):
+    def __init__(self, network: nn.Module):
         super().__init__()
-        self.network, self.shift, self.last = network, shift, network.crop.width - 1
+        self.network = network
 
     def forward(self, faces: Tensor) -> Tensor:
         """(N, 112, 112, 3) uint8 -> (N, 68, 2) float32, pixels of the crop."""
-        upright = faces.permute(0, 3, 1, 2).float() / 255  # (N, 3, 112, 112)
-        own, other = self.network(torch.cat([upright, upright.flip(3)])).unflatten(0, (2, -1))  # each (N, 68, 2)
-        other = other[:, MIRRORED]
-        x = (own[..., 0] + self.last - other[..., 0]) / 2
-        y = (own[..., 1] + other[..., 1]) / 2
-        points = torch.stack([x, y], dim=-1)
-        return points + self.shift * (points[:, 45:46] - points[:, 36:37])
+        return self.network(faces.permute(0, 3, 1, 2).float() / 255)
 
 
 def export_keypoints(
@@ -102,38 +94,51 @@ def export_keypoints(
 ) -> Path:
     """Write a network of `models.KEYPOINT_NETWORKS` as ONNX, for any number of faces.
 
-    shift: of the labels, `glasses.keypoints.without_shift`. header: more for the metadata. Raises as `export_onnx`.
+    shift: of the labels, which the tool adds to its points, see `glasses.keypoints.without_shift`. header: more for the
+    metadata. Raises as `export_onnx`.
     """
-    model = _as_onnx(CropsToPoints(fold_batch_norm(network), shift), network.crop, "points")
+    model = _of_faces(CropsToPoints(fold_batch_norm(network)), network.crop, "points")
     store_weights(model, weights)
     about = {"crop": network.crop, "points": POINTS, "order": "iBUG 300-W, from 0", "shift": shift}
-    return _save(model, path, about | (header or {}))
+    return save_onnx(model, path, about | (header or {}))
 
 
-def _as_onnx(graph: nn.Module, crop: Crop, output: str) -> "onnx.ModelProto":
-    """A network from "faces" (N, height, width, 3) uint8 to `output`, for any N."""
+def as_onnx(
+    graph: nn.Module, example: Tensor, sizes: dict[int, Any], entry: str, outputs: Sequence[str]
+) -> "onnx.ModelProto":
+    """A graph from one input, named `entry`, to `outputs`, as torch's exporter writes it.
+
+    example: an input. sizes: of those of its dimensions that may be others, as `torch.export.Dim`.
+    Raises ImportError where onnx or onnxscript is not installed.
+    """
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401, which torch's exporter needs
     except ImportError as error:
         raise ImportError("writing ONNX files needs two packages: pip install onnx onnxscript") from error
 
-    faces = torch.zeros(2, crop.height, crop.width, 3, dtype=torch.uint8)
     with warnings.catch_warnings():  # of the exporter's own parts, nothing that its user could fix
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             graph.eval(),
-            (faces,),
+            (example,),
             dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("faces", min=1, max=2**16)},),
-            input_names=["faces"],
-            output_names=[output],
+            dynamic_shapes=(sizes,),
+            input_names=[entry],
+            output_names=outputs,
             verbose=False,
         )
     return strip(program.model_proto)
 
 
-def _save(model: "onnx.ModelProto", path: str | os.PathLike, header: dict) -> Path:
+def _of_faces(graph: nn.Module, crop: Crop, output: str) -> "onnx.ModelProto":
+    """A graph from "faces" (N, height, width, 3) uint8 to `output`, for any N."""
+    faces = torch.zeros(2, crop.height, crop.width, 3, dtype=torch.uint8)
+    return as_onnx(graph, faces, {0: torch.export.Dim("faces", min=1, max=2**16)}, "faces", [output])
+
+
+def save_onnx(model: "onnx.ModelProto", path: str | os.PathLike, header: dict) -> Path:
+    """Write a checked model with `header` in its metadata, as JSON; the file appears whole or not at all."""
     import onnx
 
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in header.items()})

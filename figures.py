@@ -293,6 +293,22 @@ def plot_keypoint_curves(history: Sequence[Mapping[str, float]], epochs: int | N
     return figure
 
 
+def plot_finder_curves(history: Sequence[Mapping[str, float]], false_faces: float) -> "Figure":
+    """Loss, recall and error of a `train_finder.FinderTrainer` over its epochs; false_faces: a scene, of the recall."""
+    figure, axes = _figure(12, 3, 1, 3)
+    x = [row["epoch"] for row in history]
+    curves = (
+        ("train_loss", 1, "loss, training", None),
+        ("recall", 100, f"faces found, %, at {false_faces} false a scene", 100),
+        ("error", 100, "error of landmarks, % of the face's side", None),
+    )
+    for number, (axis, (name, factor, label, top)) in enumerate(zip(axes, curves, strict=True)):
+        axis.plot(x, [factor * row[name] for row in history], markersize=3, **_line(number))
+        axis.set(xlabel="epoch", ylabel=label, xlim=(0.5, max(x, default=1) + 0.5), ylim=(0, top))
+        axis.grid(alpha=0.3)
+    return figure
+
+
 def plot_error_curve(errors: Mapping[str, np.ndarray], largest: float = 0.12) -> "Figure":
     """The share of faces whose key points are at most so far off; (N,) errors by name, NaN where a face was missed."""
     figure, (axis,) = _figure(6, 3.2)
@@ -377,7 +393,12 @@ def plot_roc_and_pr(networks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "F
     return figure
 
 
-def plot_reliability(networks: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int = 10) -> "Figure":
+def plot_reliability(
+    networks: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    given: str = "P(glasses) given",
+    share: str = "share with glasses",
+    bins: int = 10,
+) -> "Figure":
     """The share of faces with glasses against the P(glasses) given to them; the area of a dot is its faces."""
     figure, axes = _grid_of(len(networks), 3.4, 3.4, sharey=True)
     for axis, (name, (truth, probability)) in zip(axes[: len(networks)], networks.items(), strict=True):
@@ -388,10 +409,10 @@ def plot_reliability(networks: Mapping[str, tuple[np.ndarray, np.ndarray]], bins
         axis.plot([0, 1], [0, 1], ":", color="grey")
         axis.plot(x, y, color=CYCLE[0], alpha=0.5)
         axis.scatter(x, y, s=12 + 350 * count / count.sum(), color=CYCLE[0], alpha=0.8)
-        axis.set(title=name, xlabel="P(glasses) given", xlim=(-0.08, 1.08), ylim=(-0.08, 1.08), aspect="equal")
+        axis.set(title=name, xlabel=given, xlim=(-0.08, 1.08), ylim=(-0.08, 1.08), aspect="equal")
         axis.grid(alpha=0.3)
     for axis in axes[::4]:
-        axis.set_ylabel("share with glasses")
+        axis.set_ylabel(share)
     return figure
 
 

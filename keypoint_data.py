@@ -19,10 +19,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from find_data import DataError, report_problems, unreadable_pictures
+from glasses.keypoints import MIRRORED, POINTS  # noqa: F401, the order of the points, for those who use the data
 from glasses.photos import PhotoError, read_image
 from tables import find_file, read_text
-
-POINTS = 68
 
 # The points as iBUG 300-W numbers them, here from 0; left and right are those of the picture. Sagonas et al.: "300
 # Faces in-the-Wild Challenge", ICCV Workshops 2013.
@@ -33,10 +32,6 @@ PARTS = {
     "eyes": slice(36, 48),  # the left one to 41; each clockwise from its left corner
     "mouth": slice(48, 68),  # the outer lips to 59, then the inner ones; clockwise from the left corner
 }
-# In the mirror image, point i is where MIRRORED[i] was: mirrored = points[MIRRORED], each x as width - 1 - x.
-_EYES = [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-_LIPS = [*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65]
-MIRRORED = np.array([*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), *_EYES, *_LIPS])
 
 COLUMNS = [str(i) for i in range(2 * POINTS)]  # of the table: x0, y0, x1, y1, ...
 
@@ -120,7 +115,7 @@ class FacialKeypointsDataset(Dataset):
     def read(self, index: int) -> np.ndarray:
         """The picture as (H, W, 3) uint8 RGB. Raises DataError, naming the file, where it cannot be read."""
         try:
-            return read_image(self.files[index])[0]
+            return read_image(self.files[index], max_side=None)[0]
         except PhotoError as error:
             fix = "fix it, or leave such out with --skip-bad"
             raise DataError(f"{self.source}: {self.files[index]}: {error}; {fix}") from error

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from glasses.eyewear import EYEWEAR, draw_eyewear
-from keypoint_data import MIRRORED, PointSample
+from glasses.keypoints import mirror
+from keypoint_data import PointSample
 
 COURSE_MEAN, COURSE_SCALE = 100.0, 50.0  # pixels: the course's points are (p - 100) / 50
 
@@ -174,9 +175,7 @@ class RandomMirror(Sometimes):
     """The mirror image; left points become right ones."""
 
     def change(self, sample, rng):
-        width = sample.image.shape[1]
-        points = sample.keypoints[MIRRORED] * np.float32([-1, 1]) + np.float32([width - 1, 0])
-        return PointSample(cv2.flip(sample.image, 1), points)
+        return PointSample(cv2.flip(sample.image, 1), mirror(sample.keypoints, sample.image.shape[1]))
 
 
 class LowResolution(Sometimes):

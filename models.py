@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from glasses.classifiers import CLASSIFIERS, open_network
 from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
-from glasses.classifiers import open_network
 from glasses.crops import CROP, KINDS, Crop
 from glasses.files import whole_file
 from glasses.keypoints import POINTS
@@ -346,7 +346,7 @@ def read_checkpoint(path: str | os.PathLike, device: str = "cpu") -> dict:
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} is no checkpoint of train.py: {str(error).splitlines()[0]}") from error
     if not isinstance(state, dict) or not {"config", "best"} <= state.keys():
-        raise ValueError(f"{path} is no checkpoint of this train.py: it has no config, or no best epoch")
+        raise ValueError(f"{path} is no checkpoint of these trainers: it has no config, or no best epoch")
     return state
 
 
@@ -448,8 +448,8 @@ def load_classifier(model: str | os.PathLike = "glasses", device: str = "auto") 
     """
     path = Path(model) if Path(model).suffix == ".safetensors" else WEIGHTS / f"{model}.safetensors"
     if not path.is_file():
-        names = sorted((file.stem for file in ONNX_WEIGHTS.glob("*.onnx")), key=lambda name: (name != "glasses", name))
-        raise FileNotFoundError(f"no weights at {path}: give a .safetensors file or one of: {', '.join(names)}")
+        names = ", ".join(CLASSIFIERS)
+        raise FileNotFoundError(f"no weights at {path}: give a .safetensors file or one of: {names}")
     network, header = load_weights(path)
     temperature, threshold = header.get("temperature", 1.0), header.get("threshold", 0.5)
     return Classifier(network, temperature, threshold, pick_device(device), header)

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 from face_finder import ABSENT, DOUBTFUL, FOUND, NUMBERS
-from glasses.keypoints import five_landmarks
-from keypoint_data import MIRRORED, PointSample
+from glasses.keypoints import five_landmarks, mirror
+from keypoint_data import PointSample
 from keypoint_transforms import Blocks, Blur, DrawnMask, JpegArtifacts, Light, LowResolution, Noise
 
 # The box of a face in its own upright frame: these shares of their width and height beyond the outermost of its 68
@@ -40,10 +40,11 @@ STRIP = 24  # pixels: what is beside the faces of a picture and narrower is not 
 
 @dataclass(eq=False)
 class Picture:
-    """A file, and the (F, 68, 2) points of all the faces in it, in its pixels."""
+    """A file, the (F, 68, 2) points of all the faces in it, in its pixels, and how often it is drawn beside others."""
 
     file: Path
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 68, 2), np.float32))
+    weight: float = 1.0
 
 
 class Tilted(NamedTuple):
@@ -106,13 +107,14 @@ class Composer:
         Noise(p=0.12),
         JpegArtifacts(p=0.25, quality=(20, 85)),
     )
-    COVERS = (DrawnMask(p=0.08), Blocks(p=0.04, size=(0.1, 0.3)))  # of one face of a piece
+    COVERS = (DrawnMask(p=0.2), Blocks(p=0.04, size=(0.1, 0.3)))  # of one face of a piece
     DARK = 0.06  # share of scenes that are very dark
 
     def __init__(self, people: Sequence[Picture], nobody: Sequence[Picture], size: int = 192):
         self.people, self.nobody, self.size = list(people), list(nobody), size
         self.boxes = [[tilted_box(points) for points in picture.points] for picture in self.people]
         self.weights = np.ones(len(self.nobody))
+        self.places = np.cumsum([picture.weight for picture in self.people])  # of each in a draw by weight
 
     def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(size, size, 3) uint8 RGB, and (F, 15) float32 faces: box, landmarks, and whether it is to be found."""
@@ -163,7 +165,7 @@ class Composer:
         """Somebody or nobody, to be scaled to a face of this side: much smaller, it is decoded smaller."""
         kind = rng.random()
         if kind < PEOPLE or (not self.nobody and kind < 0.8):
-            number = int(rng.integers(len(self.people)))
+            number = self._somebody(rng)
             box = self.boxes[number][int(rng.integers(len(self.boxes[number])))]
             image, ratio = read_picture(self.people[number].file, side / box.side)
             points = (self.people[number].points + 0.5) * ratio - 0.5
@@ -177,9 +179,13 @@ class Composer:
         middle = np.array([width, height]) * rng.uniform(0.4, 0.6, 2)
         return Piece(image, np.zeros((0, 68, 2), np.float32), middle, VIRTUAL * min(height, width))
 
+    def _somebody(self, rng: np.random.Generator) -> int:
+        """The number of a picture of people."""
+        return int(np.searchsorted(self.places, rng.random() * self.places[-1], side="right"))
+
     def _beside(self, rng: np.random.Generator) -> np.ndarray:
         """What is left of, right of, above or below all faces of a picture; grain where that is too narrow."""
-        number = int(rng.integers(len(self.people)))
+        number = self._somebody(rng)
         image, ratio = read_picture(self.people[number].file, 1.0)
         boxes = np.array([box.upright() for box in self.boxes[number]]) * ratio
         spare = 0.1 * boxes[:, 2:].max()
@@ -302,10 +308,9 @@ def _cut(piece: Piece, rng: np.random.Generator) -> Piece:
 
 
 def _mirrored(piece: Piece) -> Piece:
-    last = piece.image.shape[1] - 1
-    flip, start = np.array([-1, 1]), np.array([last, 0])
-    points = piece.points[:, MIRRORED] * flip + start
-    return piece._replace(image=cv2.flip(piece.image, 1), points=points, anchor=piece.anchor * flip + start)
+    width = piece.image.shape[1]
+    anchor = piece.anchor * (-1, 1) + (width - 1, 0)
+    return piece._replace(image=cv2.flip(piece.image, 1), points=mirror(piece.points, width), anchor=anchor)
 
 
 def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:

@@ -32,8 +32,8 @@ from detector_architectures import Face, main_face
 from detector_architectures.slim import Slim
 from find_data import DataError, find_dataset
 from glasses.files import whole_file
-from glasses.keypoints import LABEL_SHIFT, without_shift
-from keypoint_data import MIRRORED, FacialKeypointsDataset, eye_distance, mean_errors
+from glasses.keypoints import LABEL_SHIFT, mirror, without_shift
+from keypoint_data import FacialKeypointsDataset, eye_distance, mean_errors
 from sources import SPLIT_SEED, TRAIN_BELOW, load_sources, named_paths
 
 DISAGREE = 0.06  # of the distance between the outer eye corners, mean over the points
@@ -120,11 +120,6 @@ def look(teachers: Teachers, detector: Slim, image: np.ndarray) -> tuple[Seen, S
             return None
         both.append(Seen(*teachers(picture, face)))
     return both[0], both[1]
-
-
-def mirror(points: np.ndarray, width: int) -> np.ndarray:
-    """(68, 2) points of a picture `width` wide -> those of its mirror image."""
-    return (np.array([width - 1, 0]) + points * (-1, 1))[MIRRORED]
 
 
 class Readout:

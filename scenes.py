@@ -3,11 +3,12 @@
     python scenes.py label --data celeba=PATH lfw=PATH folder=PATH/masks [--out .cache/finder] [--workers 2]
     python scenes.py show --data celeba=PATH lfw=PATH [--nobody PATH] [--tables .cache/finder] [--out scenes.png]
 
-`label` looks at whole pictures with two detectors, `slim` at two sizes and `mtcnn`. Where they disagree on how many
-faces there are, or on where, the picture is left out, and so is one in which `slim` is unsure about a further face.
-The points of the others come from `glasses/weights/keypoints.onnx`, without the labels' shift. In --out a table a
-source, `<source>.csv`: file, face (its number, -1 for a picture left out), score, and 0 to 135, the points x0, y0, ...
-in pixels. It is written again and again while it grows; a second call goes on with the pictures that it lacks.
+`label` looks at whole pictures with two detectors, `slim` at two sizes and `mtcnn`. A face is one that both detectors
+see, or that `slim` is certain of at both sizes, as of faces with a mask, which `mtcnn` mostly misses. A picture in
+which either sees anything else is left out. The points of the others come from `glasses/weights/keypoints.onnx`,
+without the labels' shift. In --out a table a source, `<source>.csv`: file, face (its number, -1 for a picture left
+out), score, and 0 to 135, the points x0, y0, ... in pixels. It is written again and again while it grows; a second call
+goes on with the pictures that it lacks.
 
 `show` draws scenes with their boxes and landmarks, as train_finder.py learns from them.
 
@@ -48,7 +49,7 @@ PARTS = ("train", "select", "report")
 HELD, HELD_SEED = 1 / 7, 7  # share of nobody and of plain folders that is never touched, and the seed of its draw
 SEARCHED = 320  # pixels: a smaller picture is enlarged to it, so that faces beside the main one are found
 DOUBT = 0.4  # score of `slim` from which on a face that the rule below does not confirm leaves the picture out
-SURE = 0.6  # score of `slim` of a face
+SURE, CERTAIN = 0.6, 0.8  # score of `slim` of a face that `mtcnn` sees too, and of one that it does not see
 AGREE = 0.4  # IoU of two boxes of one face: `mtcnn` has narrower ones than `slim`
 MOST = 32  # faces of a scene
 CHUNK = 20  # pictures after which the table is written
@@ -79,25 +80,27 @@ class Labeller:
 
 
 def agreed(looks: Sequence[list[Face]], others: list[Face]) -> list[Face]:
-    """The faces of several looks of one detector, the surer of each two, if they are just those of another detector.
+    """The faces of several looks of one detector, the surest of those at one place, if no doubt is left about any.
 
-    [] where one has no partner among `others` or one of these none, and where a look is unsure of a further face.
+    A face has one partner among `others`, or none and is CERTAIN in all looks. [] where a face is neither, where one
+    of `others` is no partner, and where a look is unsure of a further face.
     """
     faces: list[Face] = []
     for face in sorted((face for look in looks for face in look), key=lambda face: -face.score):
-        if all(overlap(face, other) < AGREE for other in faces):
+        if all(face.overlap(other) < AGREE for other in faces):
             faces.append(face)
-    partners = [[i for i, other in enumerate(others) if overlap(face, other) >= AGREE] for face in faces]
+    partners = [[i for i, other in enumerate(others) if face.overlap(other) >= AGREE] for face in faces]
     one_to_one = sorted(i for found in partners for i in found) == list(range(len(others)))
-    sure = all(len(found) == 1 and face.score >= SURE for face, found in zip(faces, partners, strict=True))
+    sure = all(
+        (len(found) == 1 and face.score >= SURE) or (not found and all(_certain(face, look) for look in looks))
+        for face, found in zip(faces, partners, strict=True)
+    )
     return faces if one_to_one and sure else []
 
 
-def overlap(one: Face, other: Face) -> float:
-    """IoU of the boxes of two faces."""
-    (x, y, w, h), (a, b, c, d) = one.box, other.box
-    shared = max(0.0, min(x + w, a + c) - max(x, a)) * max(0.0, min(y + h, b + d) - max(y, b))
-    return shared / (one.area + other.area - shared)
+def _certain(face: Face, look: list[Face]) -> bool:
+    """Whether a look is certain of this face."""
+    return any(other.score >= CERTAIN and face.overlap(other) >= AGREE for other in look)
 
 
 def label_source(faces: FaceDataset, table: Path, workers: int, limit: int = 0) -> pd.DataFrame:
@@ -115,7 +118,7 @@ def label_source(faces: FaceDataset, table: Path, workers: int, limit: int = 0) 
     def rows(name: str) -> list[list]:
         labeller = labellers.get()
         try:
-            found = labeller(read_image(names[name])[0])
+            found = labeller(read_image(names[name], max_side=None)[0])
         except PhotoError as error:
             raise DataError(f"{faces.source}: {names[name]}: {error}; fix or remove it") from error
         finally:
@@ -157,7 +160,10 @@ def held(faces: FaceDataset, file: Path) -> bool:
 
 
 def people_parts(sources: dict[str, str], tables: Path) -> dict[str, list[Picture]]:
-    """The pictures of the sources, name -> path, by part. Raises DataError, also where a table is missing."""
+    """The pictures of the sources, name -> path, by part. Raises DataError, also where a table is missing.
+
+    Each source is drawn as often as the square root of its size says, so that a small one, as that of masks, counts.
+    """
     dealt = load_sources(sources, {})
     parts: dict[str, list[Picture]] = {}
     for part, by_source in zip(PARTS, dealt, strict=True):
@@ -167,10 +173,10 @@ def people_parts(sources: dict[str, str], tables: Path) -> dict[str, list[Pictur
             table = table[table["face"] >= 0]
             points = table[COLUMNS].to_numpy(np.float32).reshape(-1, POINTS, 2)
             rows = table.groupby("file").indices
-            for file in faces.files:
-                key = os.path.relpath(file, faces.root)
-                if key in rows and not held(faces, file):
-                    parts[part].append(Picture(file, points[rows[key]]))
+            keys = {file: os.path.relpath(file, faces.root) for file in faces.files if not held(faces, file)}
+            files = [file for file, key in keys.items() if key in rows]
+            weight = 1 / np.sqrt(max(1, len(files)))
+            parts[part] += [Picture(file, points[rows[keys[file]]], weight) for file in files]
     if not parts["train"] or not parts["select"]:
         raise DataError(f"no labelled faces to train and to select on: python scenes.py label writes {tables}")
     return parts

@@ -23,16 +23,12 @@ with more --epochs than before it is extended: the cycle of its learning rate is
 """
 
 import argparse
-import copy
-import csv
 import itertools
-import json
-import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,9 +37,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import OneCycleLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -55,7 +49,6 @@ from detector_architectures import load_detector
 from face_cache import BalancedBatches, CachedFaces, FaceBatches
 from figures import plot_curves
 from find_data import DataError
-from glasses.files import whole_file
 from losses import Distillation, glasses_loss
 from models import (
     ARCHITECTURES,
@@ -66,7 +59,6 @@ from models import (
     load_weights,
     make_model,
     pick_device,
-    read_checkpoint,
     read_network,
     save_weights,
 )
@@ -76,12 +68,12 @@ from run_config import (
     check_corrections,
     corrections_digest,
     digests,
-    in_words,
     split_digest,
     versions,
     weights_digest,
 )
 from sources import load_sources, named_paths
+from training import BaseTrainer
 
 SMOOTHING = 0.01  # of the labels, see `glasses_loss`
 
@@ -113,60 +105,8 @@ def validate(model: nn.Module, sources: dict[str, CachedFaces], device: str) -> 
     return result
 
 
-class Learner:
-    """How does one batch change the weights?  The network, its moving average, AdamW and one cycle of its rate.
-
-    steps: of the whole run, over which the cycle goes.
-    """
-
-    PARTS = ("model", "average", "optimizer", "schedule", "scaler")  # those with a state
-
-    def __init__(self, network: nn.Module, settings: Settings, steps: int, device: str):
-        self.device, self.device_type = device, device.split(":")[0]
-        self.lr, self.steps = settings.lr, steps
-        self.model = network.to(device, memory_format=torch.channels_last)  # 1.5 times faster, also on a CPU
-        decay = get_ema_multi_avg_fn(min(0.999, 1 - 10 / max(20, steps)))
-        self.average = AveragedModel(self.model, multi_avg_fn=decay, use_buffers=True)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.lr, weight_decay=0.02)
-        self.schedule = self._one_cycle()
-        dtype = torch.bfloat16 if settings.bfloat16 else torch.float16  # of less range: it needs the scaler
-        on_cuda = self.device_type == "cuda"
-        self.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16 and on_cuda)
-        self.autocast = {"dtype": dtype, "enabled": settings.bfloat16 or on_cuda}
-        several = dist.is_initialized() and dist.get_world_size() > 1
-        self.trained = DistributedDataParallel(self.model) if several else self.model  # which shares the parameters
-
-    def _one_cycle(self, done: int = 0) -> OneCycleLR:
-        return OneCycleLR(self.optimizer, self.lr, total_steps=self.steps, pct_start=0.15, last_epoch=done - 1)
-
-    def step(self, faces: Tensor, labels: Tensor, loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-        """Learn from one batch, (B, 3, H, W) float32 and (B,); returns its `loss` of faces, logits and labels."""
-        faces = faces.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-        labels = labels.to(self.device, non_blocking=True)
-        with torch.autocast(self.device_type, **self.autocast):
-            value = loss(faces, self.trained(faces).float(), labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(value).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.schedule.step()
-        self.average.update_parameters(self.model)
-        return value.detach()
-
-    def state_dict(self) -> dict[str, dict]:
-        """By the names of PARTS."""
-        return {name: getattr(self, name).state_dict() for name in self.PARTS}
-
-    def load_state_dict(self, state: dict[str, dict]) -> None:
-        """Go on from `state_dict`. If that was of fewer steps the cycle of the rate is stretched to `steps`."""
-        for name in self.PARTS:
-            getattr(self, name).load_state_dict(state[name])
-        if self.schedule.total_steps != self.steps:
-            self.schedule = self._one_cycle(self.schedule.last_epoch)
-
-
-class Trainer:
-    """How does a run go from epoch to epoch?  Trains, validates, keeps the best epoch, and a checkpoint to go on from.
+class Trainer(BaseTrainer):
+    """Trains on several sources of faces at once, keeps the best epoch, and a checkpoint to go on from: training.py.
 
     train, select: cached faces by source, to learn from, and to choose the epoch and calibrate on. out: the folder of
     the run. settings: the other fields of `Settings`. network: one that exists already, to be trained further.
@@ -174,7 +114,7 @@ class Trainer:
     device, workers: where it computes, and how many processes augment.
 
     A run on the CPU with the same arguments gives the same weights bit for bit, also when it was killed and resumed in
-    between. Attributes: config; history, a row an epoch; best, the epoch of the least loss on `select` and its state.
+    between. Attributes: as of `BaseTrainer`; best is the epoch of the least loss on `select`.
     Raises ValueError, one line, where the settings make no sense.
     """
 
@@ -201,153 +141,61 @@ class Trainer:
         is_now = {"architecture": architecture_of(network), "widths": getattr(network, "widths", None)}
         if teachers and wanted.hints is None:
             is_now["hints"] = 1.0
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        self.settings = replace(wanted, crop=network.crop, **is_now)
-        self.config = RunConfig(
-            self.settings,
+        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        chosen = replace(wanted, crop=network.crop, **is_now)
+        config = RunConfig(
+            chosen,
             digests(train),
             digests(select),
             split,
             corrections,
             start,
             [weights_digest(teacher) for teacher in teachers],
-            self.world,
+            world,
             versions=versions([*train.values(), *select.values()]),
         )
-        self.select, self.out, self.device = select, Path(out), device
-        labels = [faces.labels for faces in train.values()]
-        self.sampler = BalancedBatches(labels, self.settings.batch, self.rank, self.world)
+        self.sampler = BalancedBatches([faces.labels for faces in train.values()], chosen.batch, rank, world)
+        super().__init__(network, config, len(self.sampler), out, device, chosen.keep, rank)
+        self.select, self.world = select, world
         self.loader = DataLoader(
-            FaceBatches(list(train.values()), train_transform(self.settings.crop, self.settings.strength)),
+            FaceBatches(list(train.values()), train_transform(chosen.crop, chosen.strength)),
             sampler=self.sampler,
             batch_size=None,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device.startswith("cuda"),
         )
-        self.learner = Learner(network, self.settings, epochs * len(self.sampler), device)
-        self.first = copy.deepcopy(network.state_dict()) if self.settings.keep else {}
         self.teachers = [teacher.to(device) for teacher in teachers]
-        self.history: list[dict[str, float]] = []
-        self.best: dict = {"loss": math.inf, "state": None}
+        self.taught = Distillation(network, self.teachers, chosen.hints, SMOOTHING) if teachers else None
 
-    @property
-    def average(self) -> AveragedModel:
-        """The moving average of the weights: what is validated and exported; its network is `average.module`."""
-        return self.learner.average
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file that `resume` reads."""
-        return self.out / "checkpoint.pt"
-
-    def fit(self, report: Callable[[list[dict[str, float]]], None] | None = None) -> dict[str, float]:
-        """Train the epochs that are left; returns the last row of the history.
-
-        report: called with the history after each epoch; without it each epoch prints a line.
-        Raises ValueError as soon as a loss is no number.
-        """
-        epochs, steps = self.settings.epochs, len(self.sampler)
-        bar = tqdm(total=epochs * steps, initial=len(self.history) * steps, disable=None if self.rank == 0 else True)
-        with bar, self._loss() as loss:
-            for epoch in range(len(self.history), epochs):
-                train_loss = self._epoch(epoch, loss, bar)
-                row = {"epoch": epoch + 1, "train_loss": train_loss, "lr": self.learner.schedule.get_last_lr()[0]}
-                row |= validate(self.average.module, self.select, self.device)
-                _finite(row["loss"], epoch)
-                self.history.append(row)
-                if row["loss"] < self.best["loss"]:
-                    state = {key: value.cpu().clone() for key, value in self.average.module.state_dict().items()}
-                    self.best = {"loss": row["loss"], "epoch": epoch + 1, "state": state}
-                if self.rank == 0:
-                    self.save()
-                    report(self.history) if report else bar.write(_summary(row, self.select))
-        return self.history[-1]
-
-    def _loss(self) -> AbstractContextManager[Callable[[Tensor, Tensor, Tensor], Tensor]]:
-        """The loss of (faces, logits, labels), for a `with` statement."""
-        if self.teachers:
-            return Distillation(self.learner.model, self.teachers, self.settings.hints, SMOOTHING)
-        return nullcontext(lambda faces, logits, labels: glasses_loss(logits, labels, SMOOTHING))
-
-    def _epoch(self, epoch: int, loss: Callable[[Tensor, Tensor, Tensor], Tensor], bar: tqdm) -> float:
-        """Train one epoch; returns the mean of its losses."""
-        # Each epoch has its own seed, so that a resumed run needs no random state from the last one.
+    def _batches(self, epoch: int) -> DataLoader:
         self.sampler.seed = self.settings.seed * 10_007 + epoch
         torch.manual_seed(self.sampler.seed * self.world + self.rank)
-        self.learner.model.train()
-        losses = []
-        for faces, labels in self.loader:
-            losses.append(self.learner.step(faces, labels, loss))
-            bar.update()
-            if len(losses) % 10 == 0:
-                recent = _finite(torch.stack(losses[-10:]).mean().item(), epoch)
-                bar.set_postfix(epoch=epoch + 1, loss=f"{recent:.4f}", refresh=False)
-        return _finite(torch.stack(losses).mean().item(), epoch)
+        return self.loader
 
-    def save(self) -> None:
-        """Write the checkpoint, the log and the config, each whole or not at all."""
-        config = self.config.as_dict()
-        state = {"config": config, "history": self.history, "best": self.best}
-        with whole_file(self.checkpoint) as partial:
-            torch.save({**self.learner.state_dict(), **state}, partial)
-        with whole_file(self.out / "log.csv") as partial, open(partial, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.history[0])
-            writer.writeheader()
-            writer.writerows(self.history)
-        with whole_file(self.out / "config.json") as partial:
-            partial.write_text(json.dumps(config, indent=2) + "\n")
+    def _epoch(self, epoch: int, bar: tqdm) -> float:
+        with self.taught or nullcontext():  # it listens to the network only meanwhile
+            return super()._epoch(epoch, bar)
 
-    def resume(self) -> bool:
-        """Go on from the checkpoint in `out`; False where there is none.
+    def _loss(self, faces: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.taught(faces, logits, labels) if self.taught else glasses_loss(logits, labels, SMOOTHING)
 
-        Where it is of fewer epochs the run is extended and a line says so: the cycle of the learning rate is stretched
-        to the new length, and the rate goes on with what the longer cycle has at that epoch.
-        Raises ValueError, naming each difference, where the checkpoint belongs to a run of more epochs, other settings,
-        other faces or other networks. Other versions of packages are only a warning.
-        """
-        if not self.checkpoint.is_file():
-            return False
-        state = read_checkpoint(self.checkpoint, self.device)
-        differing, other_versions = self.config.compare(state["config"])
-        differing.pop("extended", None)  # a history of the run, not a wish
-        length = differing.get("epochs")
-        if extended := length is not None and length.then is not None and length.then < length.now:
-            del differing["epochs"]
-        if differing:
-            raise ValueError(f"{self.checkpoint} is of another run: {in_words(differing)}; choose another --out")
-        if other_versions and self.rank == 0:
-            warnings.warn(f"{self.checkpoint} is of other versions: {in_words(other_versions)}", stacklevel=2)
-        self.learner.load_state_dict(state)
-        self.history, self.best = state["history"], state["best"]
-        lengths = [*state["config"]["extended"], *([length.then] if extended else [])]
-        self.config = replace(self.config, extended=lengths)
-        if extended and self.rank == 0:
-            longer = f"from {length.then} to {length.now} epochs"
-            print(f"extended {longer}: the cycle of the learning rate is stretched to the new length")
-        return True
+    def _measure(self) -> dict[str, float]:
+        return validate(self.average.module, self.select, self.device)
+
+    def _words(self, row: dict[str, float]) -> str:
+        accuracies = "  ".join(f"{name} {100 * row[f'{name}_accuracy']:.2f} %" for name in self.select)
+        return f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, validation {row['loss']:.4f}  {accuracies}"
 
     def result(self) -> nn.Module:
-        """The network of the run: the average is set to its best epoch, and returned.
-
-        With `keep` it is a copy of the last epoch's average, itself averaged with the first weights: fine-tuned
-        networks so keep what they knew (Wortsman et al.: "Robust fine-tuning of zero-shot models", CVPR 2022). Its
-        batch statistics, which belong to neither of the two, are then those of one more epoch of training batches
-        (Izmailov et al.: "Averaging weights leads to wider optima", UAI 2018).
-        Raises ValueError before the first epoch.
-        """
-        if self.best["state"] is None:
-            raise ValueError(f"{self.out}: no epoch was trained")
-        if not self.settings.keep:
-            self.average.module.load_state_dict(self.best["state"])
-            return self.average.module
-        network = copy.deepcopy(self.average.module)
-        for key, value in network.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(self.first[key].to(value), self.settings.keep)
-        self.sampler.seed = self.settings.seed * 10_007 + self.settings.epochs  # that of the epoch after the last
-        torch.manual_seed(self.sampler.seed)
-        update_bn(self.loader, network, self.device)
+        """As `BaseTrainer.result`. With `keep` its batch statistics, which belong to neither of the two networks that
+        were averaged, are those of one more epoch of training batches (Izmailov et al.: "Averaging weights leads to
+        wider optima", UAI 2018)."""
+        network = super().result()
+        if self.keep:
+            self.sampler.seed = self.settings.seed * 10_007 + self.settings.epochs  # that of the epoch after the last
+            torch.manual_seed(self.sampler.seed)
+            update_bn(self.loader, network, self.device)
         return network
 
     def export(self) -> Path:
@@ -419,18 +267,6 @@ def lr_range_test(loader: DataLoader, rates: Sequence[float], device: str = "cpu
         optimizer.step()
         losses.append(loss.item())
     return losses
-
-
-def _finite(loss: float, epoch: int) -> float:
-    """The loss, where it is a number; ValueError where the run has diverged."""
-    if not math.isfinite(loss):
-        raise ValueError(f"the loss is {loss} in epoch {epoch + 1}: train with a lower --lr")
-    return loss
-
-
-def _summary(row: dict[str, float], sources) -> str:
-    accuracies = "  ".join(f"{name} {100 * row[f'{name}_accuracy']:.2f} %" for name in sources)
-    return f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, validation {row['loss']:.4f}  {accuracies}"
 
 
 # ------------------------------------------------------------------------------------------ the command line

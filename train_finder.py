@@ -3,6 +3,7 @@
     python scenes.py label --data celeba=PATH lfw=PATH folder=PATH/masks       # once
     python train_finder.py --data celeba=PATH lfw=PATH folder=PATH/masks --nobody PATH [--mine]
                            [--epochs 60] [--scenes 20000] [--seed 0] [--out runs/finder] [--resume]
+                           [--init runs/other/checkpoint.pt]              # fine-tuning
 
 Each epoch draws new scenes of the people and the pictures of nobody in the part `train`, scenes.py; the epoch is chosen
 on SELECTED scenes of the part `select`, always the same: by the recall at FALSE_FACES false faces a scene. --mine: from
@@ -19,40 +20,35 @@ to whether what it found is a face (Platt 1999). They are multiplied into the la
 """
 
 import argparse
-import csv
-import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
+from detector_architectures import SAME, shrink
+from detector_architectures.finder import MIDDLE_GREY
 from export_finder import export_finder
 from face_finder import DOUBTFUL, FOUND, FaceFinder, calibrated, decode, finder_loss
-from figures import CYCLE
+from figures import plot_finder_curves
 from find_data import DataError
-from glasses.files import whole_file
 from models import pick_device, read_checkpoint
 from mosaic import Composer, Picture, read_picture
-from run_config import RunConfig, in_words, weights_digest
+from run_config import RunConfig, versions, weights_digest
 from scenes import Scenes, digest, nobody_parts, people_parts
 from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, named_paths
-from train import Learner
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from training import BaseTrainer
 
 SELECTED, SELECT_SEED = 1000, 12_345  # scenes that choose the epoch, and their seed
 FALSE_FACES = 0.1  # a scene, at which recall is measured
-SAME = 0.4  # IoU from which on two boxes are of one face
 LEAST = 0.02  # score: what is below is no face in any count
 MINED = 9.0  # more often is a picture of nobody drawn of which the network is sure
 
@@ -127,22 +123,23 @@ def suppress(logits: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray) -> tu
 
 
 def match(logits: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, faces: np.ndarray) -> list[tuple]:
-    """(logit, hit, error) of each box of a picture, the surest first, with these (F, 15) faces.
+    """(logit, hit, error, face) of each box of a picture, the surest first, with these (F, 15) faces.
 
-    A box finds the face of the highest IoU, at least SAME, that none before it found. One that finds none, but has its
+    hit: whether it is of a face; face: the number of that face, or -1. error: of the landmarks, in sides of the face. A
+    box finds the face of the highest IoU, at least SAME, that none before it found. One that finds none, but has its
     middle in the box of a DOUBTFUL face, is left out.
     """
-    left, doubtful, rows = list(faces[faces[:, 14] == FOUND]), faces[faces[:, 14] == DOUBTFUL], []
+    left, doubtful, rows = list(np.flatnonzero(faces[:, 14] == FOUND)), faces[faces[:, 14] == DOUBTFUL], []
     for logit, box, points in zip(logits, boxes, landmarks, strict=True):
-        shares = [_iou(box, face[:4]) for face in left]
+        shares = [_iou(box, faces[number, :4]) for number in left]
         if shares and max(shares) >= SAME:
-            face = left.pop(int(np.argmax(shares)))
-            distance = np.hypot(*(points - face[4:14].reshape(5, 2)).T).mean()
-            rows.append((logit, True, distance / np.sqrt(face[2] * face[3])))
+            number = left.pop(int(np.argmax(shares)))
+            distance = np.hypot(*(points - faces[number, 4:14].reshape(5, 2)).T).mean()
+            rows.append((logit, True, distance / np.sqrt(faces[number, 2] * faces[number, 3]), number))
             continue
         middle = box[:2] + box[2:] / 2
         if not ((doubtful[:, :2] <= middle) & (middle <= doubtful[:, :2] + doubtful[:, 2:4])).all(1).any():
-            rows.append((logit, False, math.nan))
+            rows.append((logit, False, math.nan, -1))
     return rows
 
 
@@ -175,9 +172,8 @@ def mine(network: nn.Module, nobody: Sequence[Picture], size: int, device: str =
     weights = np.ones(len(nobody))
     for i, picture in enumerate(nobody):
         image = cv2.cvtColor(read_picture(picture.file)[0], cv2.COLOR_BGR2RGB)
-        scale = size / max(image.shape[:2])
-        square = np.full((size, size, 3), 128, np.uint8)
-        small = cv2.resize(image, [max(1, round(side * scale)) for side in image.shape[1::-1]])
+        small, _ = shrink(image, size)
+        square = np.full((size, size, 3), MIDDLE_GREY, np.uint8)
         square[: small.shape[0], : small.shape[1]] = small
         answers = network(torch.from_numpy(square).to(device).permute(2, 0, 1)[None].float() / 255)
         weights[i] += MINED * answers[..., 0].max().sigmoid().item()
@@ -187,16 +183,19 @@ def mine(network: nn.Module, nobody: Sequence[Picture], size: int, device: str =
 # ------------------------------------------------------------------------------------------------ training
 
 
-class FinderTrainer:
-    """Trains epoch by epoch, keeps the best and a checkpoint to go on from.
+class FinderTrainer(BaseTrainer):
+    """Trains epoch by epoch, keeps the best and a checkpoint to go on from: training.py.
 
     train, select: of them the scenes are made. out: the folder of the run. settings: the fields of `FinderSettings`.
-    workers: processes that make scenes. selected: how many scenes choose the epoch.
+    start: a network to be trained further. workers: processes that make scenes. selected: how many scenes choose the
+    epoch.
 
     A run on the CPU with the same arguments gives the same weights bit for bit, also when it was killed and resumed in
-    between. Attributes: config; history, a row an epoch; best, the epoch of the best recall on `select` and its state.
+    between. Attributes: as of `BaseTrainer`; best is the epoch of the best recall on `select`.
     Raises ValueError, one line, where the settings make no sense.
     """
+
+    CHOICE, HIGHEST = "recall", True
 
     def __init__(
         self,
@@ -205,124 +204,59 @@ class FinderTrainer:
         out: str | Path,
         epochs: int = 60,
         *,
-        network: FaceFinder | None = None,
+        start: FaceFinder | None = None,
         device: str = "cpu",
         workers: int = 1,
         selected: int = SELECTED,
         **settings,
     ):
-        self.settings = FinderSettings(epochs, **settings)
+        chosen = FinderSettings(epochs, **settings)
         parts = [{"people": digest(one.people), "nobody": digest(one.nobody)} for one in (train, select)]
         split = f"{TRAIN_BELOW} {SELECT_BELOW} seed {SPLIT_SEED}; {selected} scenes"
-        self.config = RunConfig(self.settings, *parts, split)
-        torch.manual_seed(self.settings.seed)
-        network = network or FaceFinder()
-        self.train, self.select = train, Scenes(select, selected, SELECT_SEED)
-        self.out, self.device, self.workers = Path(out), device, workers
-        self.steps = math.ceil(self.settings.scenes / self.settings.batch)
-        self.learner = Learner(network, self.settings, self.settings.epochs * self.steps, device)
-        self.history: list[dict[str, float]] = []
-        self.best: dict = {"recall": -1.0, "state": None}
+        first = weights_digest(start) if start else ""
+        config = RunConfig(chosen, *parts, split, start=first, versions=versions([]))
+        torch.manual_seed(chosen.seed)
+        super().__init__(start or FaceFinder(), config, math.ceil(chosen.scenes / chosen.batch), out, device)
+        self.train, self.select, self.workers = train, Scenes(select, selected, SELECT_SEED), workers
 
-    @property
-    def checkpoint(self) -> Path:
-        """The file that `resume` reads."""
-        return self.out / "checkpoint.pt"
-
-    def fit(self, report: Callable[[list[dict[str, float]]], None] | None = None) -> dict[str, float]:
-        """Train the epochs that are left; returns the last row of the history.
-
-        report: called with the history after each epoch; without it each epoch prints a line.
-        """
-        average = self.learner.average
-        for epoch in range(len(self.history), self.settings.epochs):
-            if self.settings.mine and epoch:
-                nobody = self.train.nobody
-                self.train.weights = mine(average.module, nobody, self.settings.size, self.device)
-            row = {"epoch": epoch + 1, "train_loss": self._epoch(epoch), "lr": self.learner.schedule.get_last_lr()[0]}
-            if not math.isfinite(row["train_loss"]):
-                raise ValueError(f"the loss is no number any more in epoch {epoch + 1}: choose a lower --lr")
-            found = detect(average.module, self.select, self.device, workers=self.workers)
-            row["recall"], row["error"] = found.at()
-            self.history.append(row)
-            if row["recall"] > self.best["recall"]:
-                state = {key: value.cpu().clone() for key, value in average.module.state_dict().items()}
-                self.best = {"recall": row["recall"], "epoch": epoch + 1, "state": state}
-            self.save()
-            words = f"epoch {row['epoch']}: loss {row['train_loss']:.4f}, recall {100 * row['recall']:.1f} %"
-            words += f", landmarks {100 * row['error']:.1f} % of the face's side"
-            report(self.history) if report else print(words, flush=True)
-        return self.history[-1]
-
-    def _epoch(self, epoch: int) -> float:
-        """Scenes have their own seeds, of the run's, the epoch and their number: a resumed run needs no other state."""
+    def _batches(self, epoch: int) -> DataLoader:
+        """Scenes have their own seeds, of the run's, the epoch and their number."""
+        if self.settings.mine and epoch:
+            nobody = self.train.nobody
+            self.train.weights = mine(self.average.module, nobody, self.settings.size, self.device)
         scenes = Scenes(self.train, self.steps * self.settings.batch, (self.settings.seed, epoch))
-        loader = DataLoader(scenes, self.settings.batch, num_workers=self.workers)
-        self.learner.model.train()
-        losses = []
-        for images, faces in tqdm(loader, desc=f"epoch {epoch + 1}", disable=None, leave=False):
-            losses.append(self.learner.step(images, faces, self._loss))
-        return torch.stack(losses).mean().item()
+        return DataLoader(scenes, self.settings.batch, num_workers=self.workers)
 
     @staticmethod
     def _loss(images: Tensor, answers: Tensor, faces: Tensor) -> Tensor:
         return finder_loss(answers, faces, *images.shape[2:])
 
-    def save(self) -> None:
-        """Write the checkpoint, the log and the config, each whole or not at all."""
-        config = self.config.as_dict()
-        state = {"config": config, "history": self.history, "best": self.best}
-        with whole_file(self.checkpoint) as partial:
-            torch.save({**self.learner.state_dict(), **state}, partial)
-        with whole_file(self.out / "log.csv") as partial, open(partial, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.history[0])
-            writer.writeheader()
-            writer.writerows(self.history)
-        with whole_file(self.out / "config.json") as partial:
-            partial.write_text(json.dumps(config, indent=2) + "\n")
+    def _measure(self) -> dict[str, float]:
+        recall, error = detect(self.average.module, self.select, self.device, workers=self.workers).at()
+        return {"recall": recall, "error": error}
 
-    def resume(self) -> bool:
-        """Go on from the checkpoint in `out`; False where there is none.
-
-        Raises ValueError, naming each difference, where it belongs to a run of other settings or pictures.
-        """
-        if not self.checkpoint.is_file():
-            return False
-        state = read_checkpoint(self.checkpoint, self.device)
-        differing, _ = self.config.compare(state["config"])
-        if differing:
-            raise ValueError(f"{self.checkpoint} is of another run: {in_words(differing)}; choose another --out")
-        self.learner.load_state_dict(state)
-        self.history, self.best = state["history"], state["best"]
-        return True
+    def _words(self, row: dict[str, float]) -> str:
+        found = f"recall {100 * row['recall']:.1f} %, landmarks {100 * row['error']:.1f} % of the face's side"
+        return f"epoch {row['epoch']}: loss {row['train_loss']:.4f}, {found}"
 
     def export(self) -> Path:
         """Calibrate the best epoch's network, write it as `finder.onnx`, whose path is returned, and the curve."""
-        network = self.learner.average.module
-        network.load_state_dict(self.best["state"])
+        network = self.result()
         found = detect(network, self.select, self.device, workers=self.workers)
         slope, offset = fit_score(found.logits, found.hits)
-        plot_finder_curves(self.history).savefig(self.out / "curve.png", dpi=120)
+        plot_finder_curves(self.history, FALSE_FACES).savefig(self.out / "curve.png", dpi=120)
         header = {"config": self.config.as_dict(), "digest": weights_digest(network), "score": [slope, offset]}
         return export_finder(calibrated(network.cpu(), slope, offset), self.out / "finder.onnx", header)
 
 
-def plot_finder_curves(history: Sequence[Mapping[str, float]]) -> "Figure":
-    """Loss, recall and error of landmarks over the epochs, as `figures` draws other curves."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3), layout="constrained")
-    axes, x = figure.subplots(1, 3), [row["epoch"] for row in history]
-    curves = (
-        ("train_loss", 1, "loss, training", None),
-        ("recall", 100, f"faces found, %, at {FALSE_FACES} false a scene", 100),
-        ("error", 100, "error of landmarks, % of the face's side", None),
-    )
-    for axis, (name, factor, label, top), colour in zip(axes, curves, CYCLE, strict=False):
-        axis.plot(x, [factor * row[name] for row in history], color=colour, marker="o", markersize=3)
-        axis.set(xlabel="epoch", ylabel=label, xlim=(0.5, max(x, default=1) + 0.5), ylim=(0, top))
-        axis.grid(alpha=0.3)
-    return figure
+def read_finder(checkpoint: Path) -> FaceFinder:
+    """The network of the best epoch. Raises FileNotFoundError, or ValueError for a file of another kind."""
+    network = FaceFinder()
+    try:
+        network.load_state_dict(read_checkpoint(checkpoint, "cpu")["best"]["state"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{checkpoint} is no checkpoint of train_finder.py") from error
+    return network
 
 
 # ------------------------------------------------------------------------------------------ the command line
@@ -345,12 +279,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--data", nargs="+", required=True, metavar="SOURCE=PATH", help="pictures of people that scenes.py labelled")
     add("--nobody", type=Path, help="folder with pictures of nobody")
     add("--tables", type=Path, default=Path(".cache/finder"), help="folder of the tables of scenes.py")
-    add("--epochs", type=int, default=60)
+    add("--epochs", type=int, default=60, help="more of them extend a run with --resume (default: 60)")
     add("--batch", type=int, default=64, help="scenes a step (default: 64)")
     add("--scenes", type=int, default=20_000, help="scenes an epoch (default: 20000)")
     add("--size", type=int, default=192, help="pixels of a scene's side (default: 192)")
     add("--selected", type=int, default=SELECTED, help=f"scenes that choose the epoch (default: {SELECTED})")
     add("--lr", type=float, default=4e-3, help="highest learning rate of the cycle (default: 0.004)")
+    add("--init", type=Path, metavar="FILE", help="start from the best weights of this checkpoint.pt: fine-tuning")
     add("--seed", type=int, default=0)
     add("--mine", action="store_true", help="draw pictures of nobody more often in which it sees a face")
     add("--bfloat16", action="store_true", help="compute in 16 bits where the processor has it")
@@ -371,7 +306,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device = pick_device(options.device)
         composers = load_composers(options)
         process = {"device": device, "workers": options.workers, "selected": options.selected}
-        trainer = FinderTrainer(*composers, options.out, **process, **settings)
+        start = read_finder(options.init) if options.init else None
+        trainer = FinderTrainer(*composers, options.out, start=start, **process, **settings)
         if options.resume and trainer.resume():
             print(f"resumed after epoch {len(trainer.history)}")
         trainer.fit()
@@ -383,4 +319,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *where: f"train_finder.py: {message}\n"
     sys.exit(main())

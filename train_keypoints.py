@@ -15,17 +15,15 @@ Half of what it sees are labelled frames (--share). In --out:
     config.json           all that decided the weights, run_config.py
 
 The labels of YouTube Faces lie LABEL_SHIFT too far to the right. The network learns without that shift, so that a
-mirror image is as good as the picture; the exported file puts it back.
+mirror image is as good as the picture; the tool puts it back, `shift` in the file's metadata.
 """
 
 import argparse
-import copy
-import csv
 import hashlib
-import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,7 +39,7 @@ from tqdm.auto import tqdm
 from compress import export_keypoints
 from data_load import split
 from detector_architectures import load_detector
-from face_cache import detector_packages
+from face_cache import crops_digest
 from figures import plot_keypoint_curves
 from find_data import DataError, find_dataset
 from glasses.crops import Crop, align_face, crop_matrix
@@ -52,9 +50,9 @@ from keypoint_data import FacialKeypointsDataset, PointSample, mean_errors
 from keypoint_transforms import eval_transform, train_transform
 from losses import wing_loss
 from models import KEYPOINT_NETWORKS, make_keypoint_network, pick_device, read_checkpoint
-from run_config import DIGITS, RunConfig, in_words, versions, weights_digest
+from run_config import DIGITS, RunConfig, versions, weights_digest
 from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, named_paths, open_source
-from train import Learner
+from training import BaseTrainer
 
 MARGIN = 1.5  # of a cached crop, in sides of the network's: room to turn and shift
 
@@ -119,7 +117,8 @@ class CachedKeypoints(Dataset):
     ):
         self.crop, self.transform = crop if detector else crop.with_margin(MARGIN), transform
         points = without_shift(dataset.keypoints, shift)
-        path = Path(cache) / f"keypoints-{_digest(dataset, points, self.crop, detector)}.npz"
+        content = hashlib.sha256(points.tobytes()).hexdigest()
+        path = Path(cache) / f"keypoints-{crops_digest(dataset, detector, self.crop, content)}.npz"
         if not path.is_file():
             self._write(path, dataset, points, detector)
         with np.load(path) as stored:
@@ -152,13 +151,6 @@ class CachedKeypoints(Dataset):
         return sample if self.transform is None else self.transform(sample)
 
 
-def _digest(dataset: FacialKeypointsDataset, points: np.ndarray, crop: Crop, detector) -> str:
-    """Of all that the crops depend on: another one names another file."""
-    files = [(str(file), file.stat().st_size) for file in dataset.files]
-    recipe = [files, hashlib.sha256(points.tobytes()).hexdigest(), crop, detector and detector_packages(detector)]
-    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:DIGITS]
-
-
 @torch.inference_mode()
 def find_points(network: nn.Module, faces: Dataset, device: str = "cpu", batch: int = 256) -> np.ndarray:
     """(N, 68, 2) float32 points of all crops, unaugmented, in pixels of the crop."""
@@ -166,16 +158,18 @@ def find_points(network: nn.Module, faces: Dataset, device: str = "cpu", batch: 
     return np.concatenate([network(images.to(device)).cpu().numpy() for images, _ in DataLoader(faces, batch)])
 
 
-class KeypointTrainer:
-    """Trains epoch by epoch, keeps the best and a checkpoint to go on from.
+class KeypointTrainer(BaseTrainer):
+    """Trains epoch by epoch, keeps the best and a checkpoint to go on from: training.py.
 
     labelled: faces with labels to learn from; others: with pseudo-labels. select: faces as a detector cuts them, on
     which the epoch is chosen. out: the folder of the run. start: a network of the same kind, to be trained further.
     settings: the fields of `KeypointSettings`. workers: processes that augment.
 
-    Attributes: config; history, a row an epoch; best, the epoch of the least error on `select` and its state.
+    Attributes: as of `BaseTrainer`; best is the epoch of the least error on `select`.
     Raises ValueError, one line, where the settings make no sense.
     """
+
+    CHOICE = "error"
 
     def __init__(
         self,
@@ -190,52 +184,20 @@ class KeypointTrainer:
         workers: int = 1,
         **settings,
     ):
-        self.settings = KeypointSettings(epochs, **settings)
+        chosen = KeypointSettings(epochs, **settings)
         train = {"labelled": labelled.digest} | {name: faces.digest for name, faces in others.items()}
         split_ = f"{TRAIN_BELOW} {SELECT_BELOW} seed {SPLIT_SEED}"
         first = weights_digest(start) if start else ""
-        self.config = RunConfig(
-            self.settings, train, {"select": select.digest}, split_, start=first, versions=versions([])
-        )
-        torch.manual_seed(self.settings.seed)
-        network = start or make_keypoint_network(self.settings.network)
-        self.first = copy.deepcopy(network.state_dict())
-        self.select, self.out, self.device, self.workers = select, Path(out), device, workers
+        config = RunConfig(chosen, train, {"select": select.digest}, split_, start=first, versions=versions([]))
+        torch.manual_seed(chosen.seed)
+        network = start or make_keypoint_network(chosen.network)
         self.sources = [labelled, *others.values()]
-        count = self.settings.faces or sum(map(len, self.sources))
-        self.steps = math.ceil(count / self.settings.batch)
-        self.learner = Learner(network, self.settings, self.settings.epochs * self.steps, device)
-        self.history: list[dict[str, float]] = []
-        self.best: dict = {"error": math.inf, "state": None}
+        count = chosen.faces or sum(map(len, self.sources))
+        super().__init__(network, config, math.ceil(count / chosen.batch), out, device, chosen.keep)
+        self.select, self.workers = select, workers
 
-    @property
-    def checkpoint(self) -> Path:
-        """The file that `resume` reads."""
-        return self.out / "checkpoint.pt"
-
-    def fit(self, report: Callable[[list[dict[str, float]]], None] | None = None) -> dict[str, float]:
-        """Train the epochs that are left; returns the last row of the history.
-
-        report: called with the history after each epoch; without it each epoch prints a line.
-        """
-        average = self.learner.average
-        for epoch in range(len(self.history), self.settings.epochs):
-            row = {"epoch": epoch + 1, "train_loss": self._epoch(epoch), "lr": self.learner.schedule.get_last_lr()[0]}
-            errors = mean_errors(find_points(average.module, self.select, self.device), self.select.keypoints)
-            row["error"] = float(errors.mean())
-            if not math.isfinite(row["train_loss"] + row["error"]):
-                raise ValueError(f"the loss is no number any more in epoch {epoch + 1}: choose a lower --lr")
-            self.history.append(row)
-            if row["error"] < self.best["error"]:
-                state = {key: value.cpu().clone() for key, value in average.module.state_dict().items()}
-                self.best = {"error": row["error"], "epoch": epoch + 1, "state": state}
-            self.save()
-            words = f"epoch {row['epoch']}: loss {row['train_loss']:.4f}, error {100 * row['error']:.2f} %"
-            report(self.history) if report else print(words, flush=True)
-        return self.history[-1]
-
-    def _epoch(self, epoch: int) -> float:
-        seed = self.settings.seed * 10_007 + epoch  # each epoch has its own, so that a resumed run needs no other state
+    def _batches(self, epoch: int) -> DataLoader:
+        seed = self.settings.seed * 10_007 + epoch
         generator = torch.Generator().manual_seed(seed)
         shares = [1.0] if len(self.sources) == 1 else [self.settings.share, *self._shares()]
         weights = [
@@ -243,13 +205,8 @@ class KeypointTrainer:
         ]
         draws = WeightedRandomSampler(torch.cat(weights), self.steps * self.settings.batch, generator=generator)
         faces = ConcatDataset(self.sources)
-        loader = DataLoader(faces, self.settings.batch, sampler=draws, num_workers=self.workers, generator=generator)
         torch.manual_seed(seed)
-        self.learner.model.train()
-        losses = []
-        for images, points in tqdm(loader, desc=f"epoch {epoch + 1}", disable=None, leave=False):
-            losses.append(self.learner.step(images, points, self._loss))
-        return torch.stack(losses).mean().item()
+        return DataLoader(faces, self.settings.batch, sampler=draws, num_workers=self.workers, generator=generator)
 
     def _shares(self) -> np.ndarray:
         """Of each source in what labelled frames leave: as the square root of its size."""
@@ -262,46 +219,12 @@ class KeypointTrainer:
             ((found - points) / 50).square().mean() if self.settings.network == "classic" else wing_loss(found, points)
         )
 
-    def save(self) -> None:
-        """Write the checkpoint, the log and the config, each whole or not at all."""
-        config = self.config.as_dict()
-        with whole_file(self.checkpoint) as partial:
-            torch.save(
-                {**self.learner.state_dict(), "config": config, "history": self.history, "best": self.best}, partial
-            )
-        with whole_file(self.out / "log.csv") as partial, open(partial, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.history[0])
-            writer.writeheader()
-            writer.writerows(self.history)
-        with whole_file(self.out / "config.json") as partial:
-            partial.write_text(json.dumps(config, indent=2) + "\n")
+    def _measure(self) -> dict[str, float]:
+        errors = mean_errors(find_points(self.average.module, self.select, self.device), self.select.keypoints)
+        return {"error": float(errors.mean())}
 
-    def resume(self) -> bool:
-        """Go on from the checkpoint in `out`; False where there is none.
-
-        Raises ValueError, naming each difference, where it belongs to a run of other settings or faces.
-        """
-        if not self.checkpoint.is_file():
-            return False
-        state = read_checkpoint(self.checkpoint, self.device)
-        differing, _ = self.config.compare(state["config"])
-        if differing:
-            raise ValueError(f"{self.checkpoint} is of another run: {in_words(differing)}; choose another --out")
-        self.learner.load_state_dict(state)
-        self.history, self.best = state["history"], state["best"]
-        return True
-
-    def result(self) -> nn.Module:
-        """The network of the run: of its best epoch; with `keep` the last epoch's, averaged with the first weights
-        (Wortsman et al.: "Robust fine-tuning of zero-shot models", CVPR 2022)."""
-        network = copy.deepcopy(self.learner.average.module)
-        if not self.settings.keep:
-            network.load_state_dict(self.best["state"])
-            return network
-        for key, value in network.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(self.first[key].to(value), self.settings.keep)
-        return network
+    def _words(self, row: dict[str, float]) -> str:
+        return f"epoch {row['epoch']}: loss {row['train_loss']:.4f}, error {100 * row['error']:.2f} %"
 
     def export(self, shift: float = LABEL_SHIFT) -> Path:
         """Write `result` as `keypoints.onnx`, whose path is returned, and draw the curve."""
@@ -358,7 +281,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--tables", type=Path, default=Path(".cache/keypoints"), help="folder of the tables of pseudo_label.py")
     add("--network", default="regression", choices=KEYPOINT_NETWORKS, help="default: regression")
     add("--init", type=Path, metavar="FILE", help="start from the best weights of this checkpoint.pt: fine-tuning")
-    add("--epochs", type=int, default=40)
+    add("--epochs", type=int, default=40, help="more of them extend a run with --resume (default: 40)")
     add("--batch", type=int, default=128, help="faces a step (default: 128)")
     add("--faces", type=int, default=0, help="faces an epoch (default: as many as there are)")
     add("--lr", type=float, default=4e-3, help="highest learning rate of the cycle (default: 0.004)")
@@ -401,4 +324,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *where: f"train_keypoints.py: {message}\n"
     sys.exit(main())

@@ -27,7 +27,7 @@ from detector_architectures import load_detector
 from evaluate import wilson_interval
 from face_cache import CachedFaces
 from figures import plot_pareto
-from glasses.classifiers import WEIGHTS, OnnxClassifier
+from glasses.classifiers import CLASSIFIERS, WEIGHTS, OnnxClassifier
 from models import load_classifier, load_weights, read_network
 from run_config import RunConfig, check_corrections, corrections_digest, split_digest
 from sources import load_sources, named_paths
@@ -134,7 +134,7 @@ def measure_all(options: argparse.Namespace, faces: Faces) -> pd.DataFrame:
         classifier = load_classifier(file, "cpu")
         note(name, file, classifier, classifier.model, epochs=RECIPES[name].epochs)
     calibration = calibration_crops("sample")
-    for file in sorted(WEIGHTS.glob("*.onnx")):
+    for file in (WEIGHTS / f"{name}.onnx" for name in CLASSIFIERS):
         classifier = load_classifier(file.stem, "cpu")
         note(f"weights/{file.stem}", file, OnnxClassifier(file), classifier.model)
         quantized = quantize_onnx(classifier, options.out / f"{file.stem}_int8.onnx", calibration)

@@ -20,7 +20,7 @@ from benchmarks.report import RESULTS, ROOT
 from data_load import read_corrections
 from glasses import classifiers
 from glasses.files import whole_file
-from models import WEIGHTS, load_weights
+from models import KEYPOINT_NETWORKS, WEIGHTS, load_weights
 
 DOCUMENTS = ("README.md", "weights/MODEL_CARD.md", "data/sample/README.md")
 MARKED = re.compile(r"<!-- (?P<name>[a-z_-]+) -->(?P<content>.*?)<!-- end -->", re.DOTALL)
@@ -260,7 +260,7 @@ def keypoints_table(results: Results) -> str:
     columns += ["mean error, % (95 % interval)", "median"]
     columns += ["above 8 %", "above 10 %", "five points", "missed"]
     rows = []
-    for row in one_run_each(results["keypoints"]).to_dict("records"):
+    for row in results["keypoints"].to_dict("records"):
         mean = f"{100 * row['mean']:.2f} ({100 * row['low']:.2f} to {100 * row['high']:.2f})"
         cells = [row["network"], number(row["parameters"], "{:,.0f}"), f"{row['bytes'] / 1000:,.0f}"]
         cells += [number(row["network_ms"], "{:.2f}"), number(row["classifiers"], "{:.1f}")]
@@ -270,22 +270,19 @@ def keypoints_table(results: Results) -> str:
     return markdown(columns, rows)
 
 
-def one_run_each(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of results/keypoints.csv without those of several seeds, whose names end in a number."""
-    return table[~table["network"].str.contains(r"-\d+$")]
-
-
-def heads_table(results: Results) -> str:
-    """Mean and range over the seeds of each network that was trained with several."""
-    table = results["keypoints"]
-    runs = table[table["network"].str.contains(r"-\d+$")]
+def keypoint_networks_table(results: Results) -> str:
+    """Mean and range over the runs of each network that was compared."""
+    table = results["keypoint_networks"]
+    table = table[table["network"].str.startswith(KEYPOINT_NETWORKS)]
     rows = []
-    for name, of_name in runs.groupby(runs["network"].str.replace(r"-\d+$", "", regex=True), sort=False):
-        errors, five = 100 * of_name["mean"], 100 * of_name["five"]
-        cells = [name, len(of_name), f"{of_name['network_ms'].mean():.2f}"]
-        cells += [f"{each.mean():.2f} ({each.min():.2f} to {each.max():.2f})" for each in (errors, five)]
+    for name, of_name in table.groupby(table["network"].str.replace(r"-\d+$", "", regex=True), sort=False):
+        first = of_name.iloc[0]
+        cells = [name, len(of_name), f"{first['parameters']:,.0f}", f"{of_name['network_ms'].mean():.2f}"]
+        for errors in (100 * of_name["mean"], 100 * of_name["five"]):
+            spread = f" ({errors.min():.2f} to {errors.max():.2f})" if len(errors) > 1 else ""
+            cells.append(f"{errors.mean():.2f}{spread}")
         rows.append(cells)
-    columns = ["network", "runs", "one face, ms", "mean error, % (least to largest)", "five points, %"]
+    columns = ["network", "runs", "parameters", "ms", "mean error, % (least to largest)", "five points, %"]
     return markdown(columns, rows)
 
 
@@ -304,6 +301,35 @@ def tryon_table(results: Results) -> str:
     return markdown(["frame", "kind", "faces", "glasses, says the classifier", "of that kind"], cells, words=2)
 
 
+def detectors_table(results: Results) -> str:
+    """What detectors.csv says of each detector; of all turns the mean and the least."""
+    table = results["detectors"]
+    sources = list(dict.fromkeys(table[table["test"] == "found"]["of"]))
+    columns = ["detector", *(f"{source}, %" for source in sources), "nobody: a face, %", "landmarks, %"]
+    columns += ["turned, %", "at the worst angle", "2 % of the width, %", "one photo, ms", "MB"]
+    rows = []
+    for name, of_detector in table.groupby("detector", sort=False):
+        value = of_detector.set_index(["test", "of"])["value"]
+        cells = [number(100 * value["found", source], "{:.1f}") for source in sources]
+        cells += [
+            number(100 * value["false", "nobody"], "{:.1f}"),
+            number(100 * value["landmarks", "labels"], "{:.1f}"),
+        ]
+        cells += [number(100 * share, "{:.1f}") for share in (value["turn"].mean(), value["turn"].min())]
+        cells += [number(100 * value["size", "2"], "{:.0f}"), number(value["time", "photos"], "{:.1f}")]
+        rows.append([name, *cells, number(value["memory", "a photo"], "{:.0f}")])
+    return markdown(columns, rows)
+
+
+def detector_pictures(results: Results) -> str:
+    """How many pictures the tests of detectors.csv had."""
+    first = results["detectors"]
+    first = first[first["detector"] == first["detector"].iloc[0]].set_index(["test", "of"])["pictures"]
+    faces = ", ".join(f"{source} {count}" for source, count in first["found"].items())
+    turned = f"{first['turn', '0']} faces at {len(first['turn'])} angles"
+    return f"{faces}; {first['false', 'nobody']} pictures of nobody; {first['landmarks', 'labels']} frames; {turned}"
+
+
 CONTENTS: dict[str, Callable[[Results], str]] = {
     "evaluation": evaluation_table,
     "networks": networks_table,
@@ -313,7 +339,7 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "crops": crops_table,
     "sample": sample_table,
     "keypoints": keypoints_table,
-    "keypoint-heads": heads_table,
+    "keypoint-networks": keypoint_networks_table,
     "tryon": tryon_table,
     "keypoint-parts": keypoint_parts_table,
     "paired": paired,
@@ -321,7 +347,9 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "photos": lambda r: f"{r['evaluation'].set_index('source').loc['folder', 'faces'].iloc[0]} whole photos",
     "start": lambda r: f"{step(r, 'glasses photo.jpg, process start to end') / 1000:.2f}",
     "answer": lambda r: f"{step(r, 'whole pipeline: photo to answer, glasses'):.0f} milliseconds",
-    "slim": lambda r: f"{step(r, 'detect: slim'):.0f} ms",
+    "detectors": detectors_table,
+    "detector-pictures": detector_pictures,
+    "onnx-finder": lambda r: f"{(classifiers.WEIGHTS / 'finder.onnx').stat().st_size / 1000:.0f} KB",
     "installed": lambda r: f"{r['installation']['bytes'].iloc[0] / 1e6:.0f} MB",
     "corrections": lambda r: str(sum(map(len, read_corrections(WEIGHTS / "label_corrections.csv").values()))),
     "parameters-teacher": lambda r: f"{network(r, TEACHER)['parameters']:,} parameters",

@@ -1,18 +1,18 @@
 """How good and how fast are the key points, beside other networks and dlib's predictor?
 
     python -m benchmarks.keypoints --data ytf=PATH --part report --model keypoints=glasses/weights/keypoints.onnx
-                                   classic=runs/classic/keypoints.onnx ... [--dlib] [--note WORDS]
+                                   [classic=runs/classic/keypoints.onnx ...] [--dlib] [--networks] [--note WORDS]
 
 Writes results/keypoints.csv, a row a network: `evaluate_keypoints.table`, parameters and bytes of its file, and the
 time of its network for one face on one core; results/keypoint_parts.csv, the errors of the first by part of the face,
-size and turn; and results/keypoint_errors.png, the cumulative error curves. Networks of one name with a number behind
-it, as heatmap-0 and heatmap-1, are runs of several seeds.
+size and turn; and results/keypoint_errors.png, the cumulative error curves. --networks: only the rows, into
+results/keypoint_networks.csv, where networks are compared among which the shipped one was chosen; those of one name
+with a number behind it, as heatmap-0 and heatmap-1, are runs of several seeds.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +36,10 @@ class DlibFinder:
     def __init__(self, box: Crop = DLIB_BOX):
         import dlib
 
+        from detector_architectures.dlib_cnn import LANDMARKS, model_file
+
         self.box, self.rectangle = box, dlib.rectangle
-        models = Path(find_spec("face_recognition_models").origin).parent / "models"
-        self.path = models / "shape_predictor_68_face_landmarks.dat"
+        self.path = model_file(LANDMARKS)
         self.predict = dlib.shape_predictor(str(self.path))
 
     def __call__(self, image: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
@@ -84,6 +85,7 @@ def main() -> int:
     parser.add_argument("--part", default="report", choices=("select", "report", "test"))
     parser.add_argument("--model", nargs="+", required=True, metavar="NAME=FILE.onnx")
     parser.add_argument("--dlib", action="store_true", help="dlib's predictor too")
+    parser.add_argument("--networks", action="store_true", help="into results/keypoint_networks.csv")
     add_note(parser)
     options = parser.parse_args()
     paths = {name: Path(path) for name, _, path in (model.partition("=") for model in options.model)}
@@ -100,12 +102,15 @@ def main() -> int:
     lines = header(
         f"{options.part} part: {len(dataset)} frames of {len(set(dataset.keys()))} people", note=options.note
     )
+    print(rows.to_string())
+    if options.networks:
+        write_table(rows, RESULTS / "keypoint_networks.csv", lines)
+        return 0
     write_table(rows, RESULTS / "keypoints.csv", lines)
     errors = {name: point_errors(points, dataset.keypoints) for name, points in found.items()}
     write_table(breakdown(next(iter(errors.values())), dataset.keypoints), RESULTS / "keypoint_parts.csv", lines)
-    curves = {name: of_points.mean(1) for name, of_points in errors.items() if not name[-1].isdigit()}
+    curves = {name: of_points.mean(1) for name, of_points in errors.items()}
     plot_error_curve(curves).savefig(RESULTS / "keypoint_errors.png", dpi=120)
-    print(rows.to_string())
     return 0
 
 

@@ -39,7 +39,7 @@ from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
 from compress import export_onnx, quantize_onnx
 from detector_architectures import DETECTORS, MissingPackageError, load_detector
 from figures import plot_latency
-from glasses.classifiers import WEIGHTS
+from glasses.classifiers import CLASSIFIERS
 from glasses.crops import align_face
 from glasses.photos import read_image
 from glasses.pipeline import GlassesPipeline, find_faces
@@ -81,7 +81,7 @@ def stages(photo: Path) -> dict[str, tuple]:
     rows["align: one face"] = lambda: align_face(image, landmarks, geometry)
     for name, classifier in classifiers.items():
         rows[f"classify: one face, {name}"] = lambda classifier=classifier: classifier(crop)
-    for name in sorted(file.stem for file in WEIGHTS.glob("*.onnx")):
+    for name in CLASSIFIERS:
         pipeline = GlassesPipeline(model=name, workers=1)
         rows[f"whole pipeline: photo to answer, {name}"] = lambda pipeline=pipeline: list(pipeline([photo]))
     return rows

@@ -5,7 +5,6 @@ python -m benchmarks.time_network FILE THREADS DEVICE BATCH...     # FILE: .onnx
 
 import json
 import os
-import resource
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
-from timing import measure
+from timing import measure, peak_memory
 
 if file.suffix == ".onnx":
     from glasses.classifiers import OnnxClassifier
@@ -28,14 +27,6 @@ else:
 
     torch.set_num_threads(threads)
     classifier = load_classifier(file, device)
-
-
-def peak_memory() -> int:
-    """Bytes that this process held at most. (Linux counts in ru_maxrss what its parent held when it started it.)"""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 rows = []

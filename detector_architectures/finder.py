@@ -3,20 +3,18 @@
 `train_finder.py` trains it; it finds faces at any tilt, and its landmarks tell the tilt.
 """
 
-import json
 import os
 from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 
-from . import Face, shrink
+from . import SAME, Face, shrink
+from .onnx_file import open_session
 
 WEIGHTS = Path(__file__).parents[1] / "glasses" / "weights" / "finder.onnx"
-CELL = 32  # pixels: the sides of what the network sees are multiples of it
+STRIDES, CELL = "[8, 16, 32]", 32  # pixels of its cells; the sides of what the network sees are multiples of the last
 MIDDLE_GREY = 128  # beyond the picture: next to nothing for the network
-SAME = 0.4  # IoU from which on two boxes are of one face
 MIN_SCORE = 0.5  # a probability
 
 
@@ -33,29 +31,33 @@ class Finder:
         self, size: int = 320, min_score: float = MIN_SCORE, path: str | os.PathLike = WEIGHTS, threads: int = 1
     ):
         self.size, self.min_score = size, min_score
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise FileNotFoundError(f"no network at {path}: train_finder.py writes one")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.disable_quant_qdq", "1")  # weights to float once, not at each call
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            known = max(json.loads(self._session.get_modelmeta().custom_metadata_map["strides"])) == CELL
-        except Exception as error:  # onnxruntime raises a class of its own for each way to fail
-            raise ValueError(f"{path} does not hold a face finder: {' '.join(str(error).split())[-160:]}") from error
-        if not known:
-            raise ValueError(f"{path} does not hold a face finder of this version: it has other cells")
+        self._session, metadata = open_session(path, threads)
+        if metadata.get("strides") != STRIDES:
+            raise ValueError(f"{path} does not hold a face finder of this version")
 
     def __call__(self, image: np.ndarray) -> list[Face]:
-        small, scale = shrink(image, self.size)
-        height, width = small.shape[:2]
-        padded = np.full((1, -height % CELL + height, -width % CELL + width, 3), MIDDLE_GREY, np.uint8)
-        padded[0, :height, :width] = small
-        scores, boxes, landmarks = (out[0] for out in self._session.run(None, {"pictures": padded}))
-        likely = np.flatnonzero(scores >= self.min_score)
+        return self.look(image, self.size, self.min_score)
+
+    def look(self, image: np.ndarray, size: int, min_score: float) -> list[Face]:
+        """The faces of an (H, W, 3) uint8 RGB image, shrunk to `size` pixels, with at least this score."""
+        small, scale = shrink(image, size)
+        _, scores, boxes, landmarks = self.cells(small)
+        likely = np.flatnonzero(scores >= min_score)
         scores, boxes, landmarks = scores[likely], boxes[likely], landmarks[likely]
-        kept = cv2.dnn.NMSBoxes(boxes, scores, self.min_score, SAME)
-        boxes[:, :2], landmarks = (boxes[:, :2] + 0.5) / scale - 0.5, (landmarks + 0.5) / scale - 0.5
-        boxes[:, 2:] /= scale
-        return [Face(tuple(boxes[i].tolist()), float(scores[i]), self.name, landmarks[i]) for i in kept]
+        kept = cv2.dnn.NMSBoxes(boxes, scores, min_score, SAME)
+        faces = [Face(tuple(boxes[i].tolist()), float(scores[i]), self.name, landmarks[i]) for i in kept]
+        return [face.scaled(1 / scale) for face in faces] if scale < 1 else faces
+
+    def cells(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What each cell of an (H, W, 3) uint8 RGB image answers, before one face is one answer.
+
+        Returns the image as the network sees it, its sides made multiples of CELL, and of its A cells, in the order of
+        `face_finder.cells`, scores (A,), boxes (A, 4) and landmarks (A, 5, 2) in pixels, float32.
+        """
+        height, width = image.shape[:2]
+        padded = np.full((-height % CELL + height, -width % CELL + width, 3), MIDDLE_GREY, np.uint8)
+        padded[:height, :width] = image
+        scores, boxes, landmarks = (out[0] for out in self._session.run(None, {"pictures": padded[None]}))
+        return padded, scores, boxes, landmarks

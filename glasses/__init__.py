@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .pipeline import Answer, FaceAnswer, GlassesPipeline
     from .tryon import try_on
 
-__version__ = "2.1.0"
+__version__ = "2.2.0"
 HOMES = {
     "Answer": "pipeline",
     "FaceAnswer": "pipeline",

@@ -59,6 +59,11 @@ def crop_matrix(landmarks: np.ndarray, crop: Crop = CROP) -> np.ndarray:
     return np.column_stack([turn, crop.centre - turn @ centre])
 
 
+def crop_scale(landmarks: np.ndarray, crop: Crop = CROP) -> float:
+    """Pixels of `crop` for one of the photo: above 1 the face is enlarged."""
+    return float(np.hypot(*crop_matrix(landmarks, crop)[0, :2]))
+
+
 def warp_face(image: np.ndarray, matrix: np.ndarray, crop: Crop = CROP) -> np.ndarray:
     """The picture that the (2, 3) `matrix` of `crop_matrix` cuts out of `image`, without aliasing."""
     turn, shift = matrix[:, :2], matrix[:, 2]

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .classifiers import WEIGHTS, open_session
+from detector_architectures.onnx_file import open_session
+
+from .classifiers import WEIGHTS
 from .crops import Crop, align_face, crop_matrix
 
 POINTS = 68
@@ -24,6 +26,10 @@ LABEL_SHIFT = 0.028
 # Of the crop's width: how far off its corners may be. A third of the frames of YouTube Faces, found by `auto`, are then
 # looked at twice, which lowers the error as much as if all were.
 TOLERANCE = 0.10
+# In the mirror image, point i is where MIRRORED[i] was: mirrored = points[MIRRORED], each x as width - 1 - x.
+_EYES = [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+_LIPS = [*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65]
+MIRRORED = np.array([*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), *_EYES, *_LIPS])
 
 
 def five_landmarks(points: np.ndarray) -> np.ndarray:
@@ -32,10 +38,15 @@ def five_landmarks(points: np.ndarray) -> np.ndarray:
     return np.stack([*eyes, points[..., 30, :], points[..., 48, :], points[..., 54, :]], axis=-2)
 
 
-class KeypointFinder:
-    """The network of a file that `train_keypoints.py` wrote.
+def mirror(points: np.ndarray, width: int) -> np.ndarray:
+    """(..., 68, 2) points of a picture of this width -> those of its mirror image."""
+    return points[..., MIRRORED, :] * np.float32([-1, 1]) + np.float32([width - 1, 0])
 
-    crop: what it wants to see. shift: how far to the right of where it sees them its points are put, in distances of
+
+class KeypointFinder:
+    """The network of a file that `train_keypoints.py` wrote, asked about a face and about its mirror image.
+
+    crop: what it wants to see. shift: how far to the right of where it sees them the points are put, in distances of
     the outer eye corners, as the labels are that it learned from (`without_shift`).
     Raises FileNotFoundError, ImportError where onnxruntime is missing or too old, ValueError with one line for another
     or damaged file.
@@ -58,20 +69,21 @@ class KeypointFinder:
 
         Where the points show that a face was cut out badly, farther off than TOLERANCE, it is looked at once more.
         """
-        points = np.zeros((len(landmarks), POINTS, 2), np.float32)
         if not len(landmarks):
-            return points
-        points[:] = self._look(image, landmarks)
-        better = five_landmarks(without_shift(points, self.shift))
+            return np.zeros((0, POINTS, 2), np.float32)
+        points = self._look(image, landmarks)
+        better = five_landmarks(points)
         if again := [i for i, five in enumerate(landmarks) if misplaced(five, better[i], self.crop) > TOLERANCE]:
             points[again] = self._look(image, better[again])
-        return points
+        return without_shift(points, -self.shift).astype(np.float32)
 
     def _look(self, image: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
-        """The points of faces cut out by these landmarks, (N, 68, 2) in pixels of the image."""
+        """The points of faces cut out by these landmarks, (N, 68, 2) in pixels of the image, where they are seen."""
         crops = np.stack([align_face(image, five, self.crop) for five in landmarks])
-        found = self.session.run(None, {"faces": crops})[0]
-        return np.stack([_leave(*pair, self.crop) for pair in zip(found, landmarks, strict=True)])
+        both = np.concatenate([crops, crops[:, :, ::-1]])  # the faces, then their mirror images
+        own, other = self.session.run(None, {"faces": both})[0].reshape(2, -1, POINTS, 2)
+        points = (own + mirror(other, self.crop.width)) / 2
+        return np.stack([_leave(*pair, self.crop) for pair in zip(points, landmarks, strict=True)])
 
 
 def misplaced(landmarks: np.ndarray, better: np.ndarray, crop: Crop) -> float:

@@ -5,10 +5,13 @@ image, scale = read_image("photo.jpg")               # scale: pixels of the phot
 """
 
 import io
+import math
 import os
 import re
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -32,7 +35,8 @@ ORIENTATIONS = {  # the EXIF tag -> what makes such a picture upright
 }
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
-MAX_SIDE = 1280  # pixels: a larger JPEG is decoded at 1/2, 1/4 or 1/8, never to less than this
+MAX_SIDE = 800  # pixels: a larger JPEG is decoded at 1/2, 1/4 or 1/8, never to less than this
+FINEST = 4096  # pixels: what is decoded once more for a small face has a long side of about this at most
 MAX_JPEG_PIXELS = 500_000_000  # a larger JPEG is refused; other formats at Pillow's limit, 178 million
 MOST_LOST = 0.1  # share of the pixels that a JPEG may lack at its end and still be answered
 LOADING = Lock()  # of a PIL image that is not decoded yet: one thread at a time
@@ -49,16 +53,21 @@ class PhotoError(Exception):
 
 
 class Photo(NamedTuple):
-    """image: (H, W, 3) uint8 RGB. scale: pixels of the upright photo for one of `image`. warning: None, or one line."""
+    """image: (H, W, 3) uint8 RGB. scale: pixels of the upright photo for one of `image`. warning: None, or one line.
+
+    file: what it was decoded from, for `read_finer`; None for an array or a PIL image.
+    """
 
     image: np.ndarray
     scale: float = 1.0
     warning: str | None = None
+    file: str | os.PathLike | io.BytesIO | None = None
 
 
 def read_image(source, max_side: int | None = MAX_SIDE) -> tuple[np.ndarray, float]:
     """The image and the scale of `read_photo`."""
-    return read_photo(source, max_side)[:2]
+    photo = read_photo(source, max_side)
+    return photo.image, photo.scale
 
 
 def read_photo(source, max_side: int | None = MAX_SIDE) -> Photo:
@@ -74,12 +83,35 @@ def read_photo(source, max_side: int | None = MAX_SIDE) -> Photo:
     source = check_photo(source)
     if isinstance(source, np.ndarray):
         return Photo(source)
-    try:
+    with _one_line():
         if isinstance(source, Image.Image):
             with LOADING:
                 picture = source.copy()
             return Photo(_upright(picture))
         return _decode(_check_file(source), max_side)
+
+
+def read_finer(photo: Photo, factor: float) -> Photo:
+    """The photo decoded again, `factor` times as large or larger, but not beyond its own size or FINEST; itself where
+    there is no such size.
+
+    Raises PhotoError with one line where its file has changed or gone.
+    """
+    size = max(photo.image.shape[:2])
+    factor = min(factor, photo.scale, FINEST / size)
+    if factor <= 1:
+        return photo
+    if isinstance(photo.file, io.BytesIO):
+        photo.file.seek(0)
+    with _one_line():
+        return _decode(photo.file, math.ceil(factor * size - 1e-6))
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Whatever decoders raise becomes a PhotoError."""
+    try:
+        yield
     except PhotoError:
         raise
     except FileNotFoundError as error:
@@ -166,7 +198,7 @@ def _decode(file: str | os.PathLike | io.BytesIO, max_side: int | None) -> Photo
             if picture.format not in JPEG_FORMATS:
                 raise
             picture, warning = _read_cut_jpeg(_content(file), max_side)
-        return Photo(_upright(picture), scale, warning)
+        return Photo(_upright(picture), scale, warning, file)
 
 
 def _open(file: str | os.PathLike | io.BytesIO) -> Image.Image:

@@ -16,12 +16,12 @@ from time import perf_counter
 
 import numpy as np
 
-from detector_architectures import Face, load_detector, main_face
+from detector_architectures import Face, find_again, load_detector, main_face
 
 from .classifiers import open_network
-from .crops import KINDS, align_face
+from .crops import KINDS, align_face, crop_scale
 from .keypoints import open_keypoints
-from .photos import Photo, PhotoError, check_photo, is_photo, read_photo
+from .photos import Photo, PhotoError, check_photo, is_photo, read_finer, read_photo
 
 
 @dataclass
@@ -141,6 +141,7 @@ class GlassesPipeline:
         decoded = perf_counter()
         try:
             faces = find_faces(self.detector, photo.image, self.assume_face)
+            photo, faces = self._from_near(photo, faces)
             detected = perf_counter()
             crops = [align_face(photo.image, face.landmarks, self.classifier.crop) for face in faces]
             aligned = perf_counter()
@@ -150,13 +151,31 @@ class GlassesPipeline:
             answer.error = f"cannot be searched for faces: {reason}"[:200]
             return answer, []
         answer.detector = faces[0].detector if faces else None
-        boxes = [tuple(round(float(v) * photo.scale) for v in face.box) for face in faces]
+        boxes = [tuple(round(v) for v in face.scaled(photo.scale).box) for face in faces]
         answer.faces = [FaceAnswer(box, 0.0, "none", of_face) for box, of_face in zip(boxes, points, strict=True)]
         answer.seconds = {"decode": decoded - start, "detect": detected - decoded, "align": aligned - detected}
         if self.find_keypoints:
             answer.seconds["keypoints"] = perf_counter() - aligned
         answer.seconds["classify"] = 0.0
         return answer, crops
+
+    def _from_near(self, photo: Photo, faces: list[Face]) -> tuple[Photo, list[Face]]:
+        """The photo decoded finer, and its faces found anew there, where the crop of a face that the answer may be of
+        would have to be enlarged otherwise."""
+        if photo.scale <= 1:
+            return photo, faces
+        networks = [self.classifier, self.find_keypoints] if self.find_keypoints else [self.classifier]
+        asked = faces if self.any_face else faces[:1]
+        enlarged = [crop_scale(face.landmarks, network.crop) for face in asked for network in networks]
+        try:
+            finer = read_finer(photo, max(enlarged, default=1.0))
+        except PhotoError:  # a cut file may have its coarse pixels alone
+            return photo, faces
+        ratio = photo.scale / finer.scale
+        if ratio <= 1:
+            return photo, faces
+        faces = [face.scaled(ratio) for face in faces]
+        return finer, [find_again(finer.image, face, self.detector) or face for face in faces]
 
     def _points(self, photo: Photo, faces: list[Face]) -> Sequence[np.ndarray | None]:
         """The key points of each face in pixels of the upright photo, None where nobody asked for them."""

@@ -24,6 +24,7 @@ from .photos import PhotoError, read_image
 from .pipeline import Answer, GlassesPipeline
 
 STAGES = ("decode", "detect", "align", "keypoints", "classify")
+DRAWN_SIDE = 1280  # pixels: a larger JPEG is drawn at 1/2, 1/4 or 1/8, never smaller than this
 LARGEST_JPEG = 65_500  # pixels a side
 DRAWN = b"drawn by glasses predict"  # comment in the pictures of --draw, by which a later run knows them
 
@@ -192,7 +193,7 @@ def draw(answer: Answer, file: Path) -> None:
         return
     from .drawing import annotate  # reads fonts
 
-    image, scale = read_image(answer.path)
+    image, scale = read_image(answer.path, DRAWN_SIDE)
     drawn = annotate(image, answer, scale)
     drawn.thumbnail((LARGEST_JPEG, LARGEST_JPEG))  # in place; smaller ones stay as they are
     with whole_file(file) as partial:

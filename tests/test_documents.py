@@ -69,7 +69,7 @@ def test_a_number_that_was_changed_by_hand_is_found(tmp_path):
     ("name", "table", "column"),
     [
         ("answer", "photo", "median_ms"),
-        ("slim", "photo", "median_ms"),
+        ("detectors", "detectors", "value"),
         ("start", "photo", "median_ms"),
         ("installed", "installation", "bytes"),
         ("face-glasses", "latency", "median_ms"),
@@ -192,7 +192,7 @@ def test_the_table_of_the_sample_stands_where_it_was_measured(tmp_path):
 
 
 def test_tables_of_key_points_by_hand(tmp_path):
-    """Runs of several seeds are told together, all others apart."""
+    """The networks that were compared are told together, each with its runs."""
     row = {"faces": 300, "missed": 1, "low": 0.038, "high": 0.042, "median": 0.035, "above 0.08": 0.05}
     row |= {
         "above 0.10": 0.02,
@@ -202,16 +202,18 @@ def test_tables_of_key_points_by_hand(tmp_path):
         "network_ms": 0.25,
         "classifiers": 2.5,
     }
-    means = {"keypoints": 0.04, "a-0": 0.05, "a-1": 0.06, "a-12": 0.07, "dlib": 0.08}
+    means = {"keypoints": 0.04, "heatmap-0": 0.05, "heatmap-1": 0.06, "heatmap-12": 0.07, "classic": 0.16, "dlib": 0.08}
     rows = [row | {"network": name, "mean": mean, "five": mean / 2} for name, mean in means.items()]
     rows[-1] |= {"parameters": math.nan, "network_ms": math.nan, "classifiers": math.nan}
-    report.write_table(pd.DataFrame(rows), tmp_path / "keypoints.csv", ["command: x"])
+    report.write_table(pd.DataFrame([rows[0], rows[-1]]), tmp_path / "keypoints.csv", ["command: x"])
+    report.write_table(pd.DataFrame(rows), tmp_path / "keypoint_networks.csv", ["command: x"])
     assert CONTENTS["keypoints"](Results(tmp_path)).splitlines()[2:] == [
         "| keypoints | 545,640 | 1,090 | 0.25 | 2.5 | 4.00 (3.80 to 4.20) | 3.50 | 5.0 % | 2.0 % | 2.00 | 1 |",
         "| dlib |  | 1,090 |  |  | 8.00 (3.80 to 4.20) | 3.50 | 5.0 % | 2.0 % | 4.00 | 1 |",
     ]
-    assert CONTENTS["keypoint-heads"](Results(tmp_path)).splitlines()[2:] == [
-        "| a | 3 | 0.25 | 6.00 (5.00 to 7.00) | 3.00 (2.50 to 3.50) |"
+    assert CONTENTS["keypoint-networks"](Results(tmp_path)).splitlines()[2:] == [
+        "| heatmap | 3 | 545,640 | 0.25 | 6.00 (5.00 to 7.00) | 3.00 (2.50 to 3.50) |",
+        "| classic | 1 | 545,640 | 0.25 | 16.00 | 8.00 |",
     ]
 
 

@@ -90,6 +90,8 @@ DRAWN = {
     "parts": lambda: figures.show_parts(np.zeros((99, 99)), 90 * RNG.random((10, 2)) + 5, PARTS),
     "key points": lambda: figures.plot_keypoint_curves(POINTED, 4),
     "no key points yet": lambda: figures.plot_keypoint_curves([], 4),
+    "finder": lambda: figures.plot_finder_curves([row | {"recall": 0.5} for row in POINTED], 0.1),
+    "no finder yet": lambda: figures.plot_finder_curves([], 0.1),
     "error curve": lambda: figures.plot_error_curve({"net": np.array([0.01, 0.05, np.nan]), "other": P / 10}),
     "rates": lambda: figures.plot_rates([1e-3, 1e-2, 1e-1], [1.0, 0.5, 2.0], 1e-2),
     "confusion": lambda: figures.plot_confusion({"net": np.array([[5, 1], [0, 4]])}),
@@ -300,3 +302,15 @@ def test_key_point_curves_show_loss_and_error():
         (line,) = axis.lines
         assert list(line.get_xdata()) == [1, 2]
         assert list(line.get_ydata()) == pytest.approx(values)
+
+
+def test_finder_curves_show_loss_recall_and_error():
+    history = [
+        {"epoch": 1, "train_loss": 2.0, "recall": 0.25, "error": 0.5},
+        {"epoch": 2, "train_loss": 1.5, "recall": 0.75, "error": np.nan},
+    ]
+    figure = figures.plot_finder_curves(history, 0.1)
+    lines = [line for axis in figure.axes for line in axis.get_lines()]
+    assert [line.get_xdata().tolist() for line in lines] == [[1, 2]] * 3
+    np.testing.assert_array_equal([line.get_ydata() for line in lines], [[2, 1.5], [25, 75], [50, np.nan]])
+    assert figure.axes[1].get_ylabel() == "faces found, %, at 0.1 false a scene"

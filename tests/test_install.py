@@ -89,7 +89,7 @@ def test_constraints_name_every_requirement_exactly():
 
 
 def test_the_command_and_the_oldest_onnx_runtime_are_said_once():
-    from glasses.classifiers import OLDEST_RUNTIME
+    from detector_architectures.onnx_file import OLDEST_RUNTIME
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"glasses": "glasses.cli:run"}

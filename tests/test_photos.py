@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from glasses import photos
-from glasses.photos import PhotoError, as_image, read_image, read_photo
+from glasses.photos import PhotoError, as_image, read_finer, read_image, read_photo
 
 QUADRANTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # row, column of the four colours of `chart`
 COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40))
@@ -124,6 +124,24 @@ def test_large_jpeg_is_decoded_reduced_and_says_so(tmp_path):
     assert read_image(tmp_path / "a.jpg", max_side=None)[0].shape == (4000, 6000, 3)
     chart(6000, 4000).save(tmp_path / "b.jpg", format="MPO", save_all=True, append_images=[chart()])
     assert read_image(tmp_path / "b.jpg")[1] == 4.0
+
+
+def test_a_photo_is_decoded_finer_where_it_has_more_to_show(tmp_path):
+    chart(6000, 4000).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    for source in (tmp_path / "a.jpg", content, io.BytesIO(content)):
+        photo = read_photo(source)
+        assert photo.scale == 4
+        assert read_finer(photo, 1.0) is photo
+        assert [read_finer(photo, factor).scale for factor in (1.5, 2.0, 2.1, 50)] == [2, 2, 1, 1]
+        assert read_finer(photo, 2.0).image.shape == (2000, 3000, 3)
+    whole = read_photo(tmp_path / "a.jpg", max_side=None)
+    assert read_finer(whole, 2.0) is whole
+    array = read_photo(np.zeros((9, 9, 3), np.uint8))
+    assert read_finer(array, 2.0) is array
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(PhotoError, match=r"^no such file$"):
+        read_finer(photo._replace(file=tmp_path / "a.jpg"), 2.0)
 
 
 def test_twelve_bit_greys_are_as_bright_as_sixteen(tmp_path):

@@ -1,5 +1,6 @@
 """The way from a photo to an answer."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
-from detector_architectures import load_detector
+from detector_architectures import Face, load_detector
 from glasses.crops import CROP
 from glasses.photos import read_image
 from glasses.pipeline import GlassesPipeline
@@ -32,6 +33,52 @@ def test_answers_in_order_with_boxes_in_pixels_of_the_photo(pipeline, hopper, as
     assert np.abs(np.array(second.faces[0].box) / 8 - np.array(fourth.faces[0].box)).max() < 6
     assert (third.error, third.glasses, third.faces) == ("no such file", None, [])
     assert fourth.path == ""
+
+
+class Spot:
+    """A detector of white spots on black: the smallest box around all of them is a face."""
+
+    name = "spot"
+
+    def __init__(self):
+        self.searched = []
+
+    def __call__(self, image):
+        self.searched.append(image.shape[:2])
+        y, x = np.nonzero(image.min(2) > 128)
+        if not len(x):
+            return []
+        left, top, width, height = x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1
+        return [Face((float(left), float(top), float(width), float(height)), 0.9, self.name)]
+
+
+@pytest.mark.parametrize("source", ["path", "bytes", "stream"])
+def test_a_small_face_of_a_large_photo_is_decoded_again_finer(tmp_path, source):
+    """4000 pixels are decoded to 1000; a face of 24 there is looked at again in its 96 pixels, for a finer crop."""
+    pixels = np.zeros((3000, 4000, 3), np.uint8)
+    pixels[1000:1096, 2000:2096] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95)
+    photo = {
+        "path": lambda: tmp_path / "a.jpg",
+        "bytes": (tmp_path / "a.jpg").read_bytes,
+        "stream": lambda: io.BytesIO((tmp_path / "a.jpg").read_bytes()),
+    }[source]()
+    spot = Spot()
+    answer = GlassesPipeline(spot).answer(photo)
+    assert answer.error is None
+    assert spot.searched[0] == (750, 1000)
+    assert len(spot.searched) == 2
+    assert max(spot.searched[1]) == pytest.approx(2 * 96, abs=4), "only the surroundings, in all their pixels"
+    assert answer.faces[0].box == pytest.approx((2000, 1000, 96, 96), abs=2)
+
+
+def test_a_large_face_of_a_large_photo_is_decoded_once(tmp_path):
+    pixels = np.zeros((3000, 4000, 3), np.uint8)
+    pixels[1000:1800, 2000:2800] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95)
+    spot = Spot()
+    assert GlassesPipeline(spot).answer(tmp_path / "a.jpg").faces[0].box == pytest.approx((2000, 1000, 800, 800), abs=4)
+    assert spot.searched == [(750, 1000)]
 
 
 def test_a_photo_is_answered_the_same_alone_and_in_a_batch(pipeline, hopper, astronaut):

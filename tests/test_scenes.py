@@ -188,6 +188,19 @@ def test_pictures_of_nobody_are_drawn_by_their_weights(nobodies, monkeypatch):
     assert {file for file in read if file.suffix == ".png"} == {composer.nobody[5].file}
 
 
+def test_people_are_drawn_by_their_weights(monkeypatch):
+    pictures = sample_pictures(6)
+    for number, picture in enumerate(pictures):
+        picture.weight = float(number in (2, 5))
+    composer, read = Composer(pictures, []), []
+    real = mosaic.read_picture
+    monkeypatch.setattr(mosaic, "read_picture", lambda file, *scale: read.append(file) or real(file, *scale))
+    for i in range(40):
+        composer(np.random.default_rng(i))
+    assert set(read) == {pictures[2].file, pictures[5].file}
+    assert 0.3 < read.count(pictures[2].file) / len(read) < 0.7
+
+
 # ------------------------------------------------------------------------------------------------ the labels
 
 
@@ -199,11 +212,20 @@ def test_only_pictures_on_which_both_detectors_agree_are_used():
     others = [face(0), face(200)]
     assert [one.box[0] for one in agreed([[face(2)], [face(203, 0.95), face(1)]], others)] == [203, 2]
     assert agreed([[face(2)]], others) == [], "one is missing"
-    assert agreed([[face(0), face(200), face(400)]], others) == [], "one is too many"
+    assert agreed([[face(0), face(200), face(400, 0.7)]], others) == [], "one is too many"
     assert agreed([[face(0), face(200, 0.5)]], others) == [], "of one it is unsure"
     assert agreed([[face(0), face(260)]], others) == [], "at another place"
     assert agreed([[face(0)]], [face(0), face(6)]) == []
     assert agreed([[]], []) == []
+
+
+def test_one_detector_is_enough_where_it_is_certain_at_every_size():
+    masked = [face(0, 0.85), face(1, 0.95)]
+    assert [one.score for one in agreed([[masked[0]], [masked[1]]], [])] == [0.95]
+    assert agreed([[masked[0]], []], []) == [], "one size does not see it"
+    assert agreed([[face(0, 0.75)], [masked[1]]], []) == [], "one size is not certain"
+    assert len(agreed([[face(0, 0.85), face(200)], [face(1)]], [face(200)])) == 2, "beside one that both see"
+    assert agreed([[masked[0]], [masked[1]]], [face(200)]) == [], "and what only the other sees is a doubt"
 
 
 def test_a_portrait_has_one_face_and_a_picture_of_nobody_is_left_out(astronaut, nobody):
@@ -263,6 +285,8 @@ def test_people_are_in_one_part_and_pictures_without_labels_in_none(tmp_path):
     assert not files[0] & files[1] | files[0] & files[2] | files[1] & files[2]
     assert min(map(len, files)) > 0
     assert all(place(f"file:{file.name}", 0) < 0.8 for file in files[0])
+    for pictures in parts.values():  # a source of n pictures is drawn as the square root of n
+        assert sum(picture.weight for picture in pictures) == pytest.approx(np.sqrt(len(pictures)))
     few = people_parts({"sample": str(SAMPLE)}, sample_table(tmp_path, 100))
     assert sum(map(len, few.values())) <= 100
     truth = FacialKeypointsDataset(SAMPLE)

@@ -44,7 +44,8 @@ from models import (
 )
 from run_config import RunConfig, Settings
 from sources import load_sources
-from train import BalancedBatches, Learner, Trainer
+from train import BalancedBatches, Trainer
+from training import Learner
 
 SHIPPED = ROOT / "weights" / "glasses.safetensors"
 
@@ -631,6 +632,7 @@ def test_the_epoch_of_the_least_loss_is_the_result(few, tmp_path, monkeypatch):
     bias = weights(path.parent)["classifier.bias"]
     np.testing.assert_array_equal(bias, seen[1]["classifier.bias"].half())
     assert not np.array_equal(bias, seen[2]["classifier.bias"].half())
+    assert torch.equal(states(trainer.average.module)["classifier.bias"], seen[2]["classifier.bias"]), "it may go on"
 
 
 def test_keep_is_a_share_and_batch_statistics_are_those_of_the_faces(few, tmp_path):
@@ -712,7 +714,7 @@ import os, sys, torch, torch.distributed as dist
 from torch.nn import functional as F
 from models import GlassesCNN
 from run_config import Settings
-from train import Learner
+from training import Learner
 
 torch.set_num_threads(1)
 rank, store, out = int(sys.argv[1]), *sys.argv[2:]
@@ -747,7 +749,7 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
 
 def test_each_process_takes_its_share_of_every_batch_and_draws_by_its_own_seed(few, tmp_path, monkeypatch):
     """The trainers of two processes, one after the other in this one, beside the trainer of a single process."""
-    monkeypatch.setattr(train, "DistributedDataParallel", lambda model: model)
+    monkeypatch.setattr("training.DistributedDataParallel", lambda model: model)
 
     def epoch(rank: int, world: int) -> tuple[list[tuple[int, list[int]]], int]:
         """The seed and the faces of each batch of an epoch, and the seed of all else."""

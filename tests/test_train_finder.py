@@ -16,7 +16,7 @@ from face_finder import DOUBTFUL, FOUND, FaceFinder, finder_loss
 from mosaic import Composer, Picture
 from scenes import Scenes
 from test_scenes import SAMPLE, sample_pictures, sample_table
-from train_finder import Detections, FinderTrainer, detect, fit_score, match, plot_finder_curves, suppress
+from train_finder import Detections, FinderTrainer, detect, fit_score, match, suppress
 
 
 def row(x: float, side: float = 40, state: float = FOUND) -> list[float]:
@@ -49,8 +49,9 @@ def test_each_face_is_found_once_and_doubtful_ones_do_not_count():
     boxes = np.array([[2, 10, 40, 40], [0, 12, 40, 40], [104, 10, 40, 40], [205, 12, 30, 30], [300, 10, 40, 40]], float)
     points = np.repeat(boxes[:, None, :2] + boxes[:, None, 2:] / 2, 5, axis=1)
     rows = match(np.array([5.0, 4, 3, 2, 1]), boxes, points, faces)
-    assert [(logit, hit) for logit, hit, _ in rows] == [(5, True), (4, False), (3, True), (1, False)]
-    errors = [error for *_, error in rows]
+    assert [(logit, hit) for logit, hit, *_ in rows] == [(5, True), (4, False), (3, True), (1, False)]
+    assert [number for *_, number in rows] == [0, -1, 1, -1]
+    errors = [error for _, _, error, _ in rows]
     assert errors[0] == pytest.approx(2 / 40)
     assert errors[2] == pytest.approx(4 / 40)
     assert math.isnan(errors[1])
@@ -167,6 +168,24 @@ def test_an_interrupted_run_resumes_to_the_same_result(nobody, tmp_path):
 
 
 @pytest.mark.usefixtures("small")
+def test_a_run_goes_on_from_another_network(nobody, tmp_path):
+    first = make(nobody, tmp_path / "first", 1)
+    first.fit(report=quiet)
+    start = train_finder.read_finder(first.checkpoint)
+    assert same(start.state_dict(), first.best["state"])
+    second = make(nobody, tmp_path / "second", 1, start=start, lr=1e-9)
+    second.fit(report=quiet)
+    for name, value in second.best["state"].items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(value, first.best["state"][name], atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="start was"):
+        make(nobody, tmp_path / "second", 1, lr=1e-9).resume()
+    torch.save({"best": {}}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"other.pt is no checkpoint of these trainers"):
+        train_finder.read_finder(tmp_path / "other.pt")
+
+
+@pytest.mark.usefixtures("small")
 def test_pictures_in_which_it_sees_a_face_are_drawn_more_often(nobody):
     pictures = [Picture(file) for file in sorted(nobody.iterdir())[:4]]
     network = FaceFinder((4, 8, 8), 8).eval()
@@ -180,21 +199,46 @@ def test_pictures_in_which_it_sees_a_face_are_drawn_more_often(nobody):
 
 @pytest.mark.usefixtures("small")
 def test_a_run_that_diverges_ends_at_once_with_one_line(nobody, tmp_path):
-    with pytest.raises(ValueError, match=r"^the loss is no number any more in epoch 1: choose a lower --lr$"):
+    with pytest.raises(ValueError, match=r"^the loss is nan in epoch 1: train with a lower --lr$"):
         make(nobody, tmp_path / "run", lr=1e30).fit(report=quiet)
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
-def test_curves_show_the_history_in_percent():
-    history = [
-        {"epoch": 1, "train_loss": 2.0, "recall": 0.25, "error": 0.5},
-        {"epoch": 2, "train_loss": 1.5, "recall": 0.75, "error": math.nan},
-    ]
-    figure = plot_finder_curves(history)
-    lines = [line for axis in figure.axes for line in axis.get_lines()]
-    assert [line.get_xdata().tolist() for line in lines] == [[1, 2]] * 3
-    np.testing.assert_array_equal([line.get_ydata() for line in lines], [[2, 1.5], [25, 75], [50, math.nan]])
-    assert all(axis.get_xlabel() and axis.get_ylabel() for axis in figure.axes)
+@pytest.mark.usefixtures("small")
+def test_the_epoch_of_the_best_recall_is_exported(nobody, tmp_path, monkeypatch):
+    trainer, seen, exported = make(nobody, tmp_path), [], {}
+    recalls, real = [0.2, 0.6, 0.4], train_finder.detect
+
+    def detect(network, *more, **options):
+        if len(seen) < 3:
+            seen.append({name: value.clone() for name, value in network.state_dict().items()})
+            found = real(network, *more, **options)
+            monkeypatch.setattr(Detections, "at", lambda found: (recalls[len(seen) - 1], math.nan))
+            return found
+        exported.update(state=network.state_dict())
+        return real(network, *more, **options)
+
+    monkeypatch.setattr(train_finder, "detect", detect)
+    monkeypatch.setattr(train_finder, "export_finder", lambda network, path, header: path)
+    trainer.fit(report=quiet)
+    assert [row["recall"] for row in trainer.history] == recalls
+    assert (trainer.best["epoch"], trainer.best["recall"]) == (2, 0.6)
+    assert trainer.export() == tmp_path / "finder.onnx"
+    assert same(exported["state"], seen[1])
+    assert not same(exported["state"], seen[2])
+
+
+@pytest.mark.usefixtures("small")
+def test_more_epochs_extend_a_run_and_other_versions_are_a_line(nobody, tmp_path, monkeypatch, capsys):
+    make(nobody, tmp_path, 1).fit(report=quiet)
+    monkeypatch.setattr(train_finder, "versions", lambda faces: {"torch": "0.1"})
+    longer = make(nobody, tmp_path, 2)
+    with pytest.warns(UserWarning, match=r"is of other versions: versions torch was \d\S*, is 0\.1;"):
+        assert longer.resume()
+    assert capsys.readouterr().out.startswith("extended from 1 to 2 epochs: ")
+    longer.fit(report=quiet)
+    assert [line["epoch"] for line in longer.history] == [1, 2]
+    assert json.loads((tmp_path / "config.json").read_text())["extended"] == [1]
 
 
 # --------------------------------------------------------------------------------------- the command line

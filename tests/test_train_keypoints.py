@@ -17,8 +17,8 @@ import compress
 import train_keypoints
 from conftest import ROOT, cartoon
 from detector_architectures import Face
-from glasses.crops import Crop, crop_matrix
-from glasses.keypoints import LABEL_SHIFT, KeypointFinder, five_landmarks, without_shift
+from glasses.crops import Crop, align_face, crop_matrix
+from glasses.keypoints import LABEL_SHIFT, KeypointFinder, five_landmarks
 from keypoint_data import MIRRORED, FacialKeypointsDataset
 from keypoint_transforms import eval_transform, train_transform
 from models import KEYPOINT_CROP, ClassicKeypointNet, KeypointNet, fold_batch_norm, make_keypoint_network
@@ -119,18 +119,12 @@ def trained_like(head: str) -> KeypointNet:
     return network.eval()
 
 
-def with_mirror(network: KeypointNet, crops: np.ndarray) -> np.ndarray:
-    """(N, 68, 2) the mean of the points of each crop and of those of its mirror image, one face after the other."""
-    found = []
+def points_of(network: KeypointNet, crops: np.ndarray) -> np.ndarray:
+    """(N, 68, 2) the points of (N, 112, 112, 3) crops, one face after the other."""
     with torch.inference_mode():
-        for crop in crops:
-            own, other = (
-                network(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255)[0].numpy()
-                for picture in (crop, crop[:, ::-1])
-            )
-            back = np.stack([crops.shape[2] - 1 - other[:, 0], other[:, 1]], 1)
-            found.append((own + back[MIRRORED]) / 2)
-    return np.stack(found)
+        return np.stack(
+            [network(torch.from_numpy(one.copy()).permute(2, 0, 1)[None] / 255)[0].numpy() for one in crops]
+        )
 
 
 @pytest.mark.parametrize("head", ["heatmap", "regression"])
@@ -147,11 +141,9 @@ def test_onnx_finds_the_points_of_torch_in_any_number_of_faces(head, tmp_path):
 
     crops = np.random.default_rng(0).integers(0, 256, (7, 112, 112, 3), dtype=np.uint8)
     crops[3:] = crops[3:] // 2 + np.arange(112, dtype=np.uint8)[:, None]
-    expected, plain = with_mirror(rounded, crops), with_mirror(network, crops)
+    expected, plain = points_of(rounded, crops), points_of(network, crops)
     assert plain.std((1, 2)).min() > 1, "there is something to compare"
     assert np.abs(expected - plain).max() < 1
-    for face in expected:
-        face += 0.25 * (face[45] - face[36])
     for count in (1, 2, 7):
         (found,) = session.run(None, {"faces": crops[:count]})
         np.testing.assert_allclose(found, expected[:count], atol=5e-3)
@@ -166,6 +158,27 @@ def test_onnx_finds_the_points_of_torch_in_any_number_of_faces(head, tmp_path):
     }
     finder = KeypointFinder(file)
     assert (finder.crop, finder.shift) == (KEYPOINT_CROP, 0.25)
+
+
+def test_the_tool_takes_the_mean_of_a_face_and_its_mirror_image_and_adds_the_shift(tmp_path, monkeypatch):
+    monkeypatch.setattr("glasses.keypoints.TOLERANCE", np.inf)  # one look
+    network = trained_like("regression")
+    finder = KeypointFinder(compress.export_keypoints(network, tmp_path / "k.onnx", 0.25, weights="fp32"))
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    landmarks = [np.float32([[120, 100], [190, 130], [150, 160], [110, 180], [165, 200]]), np.float32([[30, 40]] * 5)]
+    landmarks[1] += np.float32([[0, 0], [25, -5], [14, 12], [4, 30], [26, 24]])
+
+    expected = []
+    for five in landmarks:
+        crop = align_face(image, five, KEYPOINT_CROP)
+        own, other = points_of(network, np.stack([crop, crop[:, ::-1]]))
+        back = np.stack([111 - other[:, 0], other[:, 1]], axis=1)[MIRRORED]
+        assert np.abs(own - back).max() > 1, "there is a mean to take"
+        points = (own + back) / 2
+        points += 0.25 * (points[45] - points[36])
+        matrix = np.vstack([crop_matrix(five, KEYPOINT_CROP), [0, 0, 1]])
+        expected.append((np.linalg.inv(matrix) @ np.c_[points, np.ones(68)].T)[:2].T)
+    np.testing.assert_allclose(finder(image, landmarks), expected, atol=2e-2)
 
 
 # ------------------------------------------------------------------------------------------- faces cut out
@@ -231,6 +244,21 @@ def test_faces_are_cut_once_and_anew_for_other_labels(tmp_path, monkeypatch):
     assert len(cut) == 12
     assert len({first.digest, *(faces.digest for faces in others)}) == 4
     assert not [file for file in tmp_path.iterdir() if file.suffix != ".npz"]
+
+
+def test_another_code_of_the_detectors_cuts_anew_what_they_found(tmp_path, monkeypatch):
+    dataset = FacialKeypointsDataset(SAMPLE).subset(range(2))
+
+    def cut() -> int:
+        """With a detector and without one; the files that there are."""
+        for detector in (Told(dataset), None):
+            CachedKeypoints(dataset, KEYPOINT_CROP, tmp_path / "cache", detector, shift=0.0)
+        return len(list((tmp_path / "cache").iterdir()))
+
+    assert (cut(), cut()) == (2, 2)
+    (tmp_path / "detector.py").write_text("another = 1")
+    monkeypatch.setattr("face_cache.DETECTOR_FILES", [tmp_path / "detector.py"])
+    assert (cut(), cut()) == (3, 3)
 
 
 def test_nobody_is_in_two_parts_and_all_are_in_one(tmp_path):
@@ -365,7 +393,6 @@ def test_the_seed_decides(cache, tmp_path):
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.usefixtures("small")
 def test_fine_tuning_starts_from_the_best_epoch_and_knows_it(cache, tmp_path):
     first = make(cache, tmp_path / "first", epochs=2)
     first.fit(quiet)
@@ -387,14 +414,16 @@ def test_fine_tuning_starts_from_the_best_epoch_and_knows_it(cache, tmp_path):
         if value.is_floating_point():
             torch.testing.assert_close(value, 0.75 * last[name] + 0.25 * best[name])
     assert any(not torch.equal(last[name], best[name]) for name in kernels)
+    assert (len(kept.first), again.first) == (len(best), {}), "without a share nothing is to be kept"
     with pytest.raises(ValueError, match="start was nothing, is "):
         make(cache, tmp_path / "first", epochs=2, start=start).resume()
 
 
+@pytest.mark.usefixtures("small")
 def test_a_checkpoint_of_another_run_is_refused(cache, tmp_path):
     make(cache, tmp_path, epochs=1).fit(report=quiet)
     for other, differences in (
-        (dict(epochs=2, lr=1e-3), ["epochs was 1, is 2", "lr was 0.004, is 0.001"]),
+        (dict(epochs=2, lr=1e-3), ["lr was 0.004, is 0.001"]),
         (dict(epochs=1, seed=3, batch=4), ["batch was 8, is 4", "seed was 0, is 3"]),
         (dict(epochs=1, network="heatmap"), ["network was regression, is heatmap"]),
         (dict(epochs=1, bfloat16=True), ["bfloat16 was False, is True"]),
@@ -414,6 +443,28 @@ def test_a_checkpoint_of_another_run_is_refused(cache, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match="is no checkpoint"):
         make(cache, tmp_path, epochs=1).resume()
+
+
+@pytest.mark.usefixtures("small")
+def test_more_epochs_extend_a_run_and_fewer_are_another(cache, tmp_path, capsys):
+    make(cache, tmp_path, 2).fit(report=quiet)
+    longer = make(cache, tmp_path, 3)
+    assert longer.resume()
+    assert capsys.readouterr().out.startswith("extended from 2 to 3 epochs: ")
+    longer.fit(report=quiet)
+    assert [row["epoch"] for row in longer.history] == [1, 2, 3]
+    assert longer.learner.schedule.last_epoch == longer.learner.schedule.total_steps == 6, "two batches an epoch"
+    assert json.loads((tmp_path / "config.json").read_text())["extended"] == [2]
+    with pytest.raises(ValueError, match=r"is of another run: epochs was 3, is 2; choose another --out$"):
+        make(cache, tmp_path, 2).resume()
+
+
+@pytest.mark.usefixtures("small")
+def test_other_versions_are_a_line_and_no_error(cache, tmp_path, monkeypatch):
+    make(cache, tmp_path, 1).fit(report=quiet)
+    monkeypatch.setattr(train_keypoints, "versions", lambda faces: {"torch": "0.1"})
+    with pytest.warns(UserWarning, match=r"is of other versions: versions torch was \d\S*, is 0\.1;"):
+        assert make(cache, tmp_path, 1).resume()
 
 
 @pytest.mark.usefixtures("small")
@@ -462,19 +513,15 @@ def test_half_of_what_is_seen_is_labelled_and_others_by_the_root_of_their_size(c
     for sources, shares in (([50, 100, 400], [1 / 2, 1 / 6, 1 / 3]), ([1000, 10], [1 / 2, 1 / 2]), ([50], [1])):
         labelled, *others = (OneNumber(number, count) for number, count in enumerate(sources))
         named = {str(one.number): one for one in others}
-        trainer, drawn = KeypointTrainer(labelled, named, select, tmp_path, 2, faces=6000, batch=100, workers=0), []
-        trainer.learner.step = lambda images, points, loss, drawn=drawn: drawn.append(images) or torch.zeros(())
-        trainer._epoch(0)
+        trainer = KeypointTrainer(labelled, named, select, tmp_path, 2, faces=6000, batch=100, workers=0)
+        drawn, others_drawn = ([images for images, _ in trainer._batches(epoch)] for epoch in (0, 1))
         assert [len(images) for images in drawn] == [100] * 60
         rows = torch.cat(drawn)
         for number, share in enumerate(shares):
             of_source = rows[rows[:, 0] == number, 1]
             assert len(of_source) / 6000 == pytest.approx(share, abs=0.03)
             assert len(of_source.unique()) > 0.7 * min(len(of_source) / 3, sources[number]), "all of its faces"
-        first = torch.cat(drawn)
-        drawn.clear()
-        trainer._epoch(1)
-        assert not torch.equal(torch.cat(drawn), first), "another epoch, other faces"
+        assert not torch.equal(torch.cat(others_drawn), rows), "another epoch, other faces"
 
 
 def test_an_epoch_has_as_many_faces_as_there_are_or_as_were_asked_for(cache, tmp_path):
@@ -498,7 +545,7 @@ def test_the_classic_network_learns_by_the_mean_square_of_its_scaled_points(cach
 @pytest.mark.usefixtures("small")
 def test_a_run_that_diverges_ends_at_once_with_one_line(cache, tmp_path):
     trainer = make(cache, tmp_path / "run", lr=1e30)
-    with pytest.raises(ValueError, match=r"^the loss is no number any more in epoch 1: choose a lower --lr$"):
+    with pytest.raises(ValueError, match=r"^the loss is nan in epoch 1: train with a lower --lr$"):
         trainer.fit(report=quiet)
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
@@ -537,9 +584,9 @@ def test_a_whole_run_leaves_a_network_for_the_tool(cache, tmp_path, capsys):
     network = make_keypoint_network(config["network"]).eval()
     network.load_state_dict(best["state"])
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
-    expected = with_mirror(network, crops)
+    expected = points_of(network, crops)
     found = finder.session.run(None, {"faces": crops})[0]
-    np.testing.assert_allclose(without_shift(found, finder.shift), expected, atol=0.2)
+    np.testing.assert_allclose(found, expected, atol=0.2)
 
 
 def test_the_faces_that_are_reported_are_not_even_opened(tmp_path):
