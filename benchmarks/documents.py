@@ -330,6 +330,11 @@ def detector_pictures(results: Results) -> str:
     return f"{faces}; {first['false', 'nobody']} pictures of nobody; {first['landmarks', 'labels']} frames; {turned}"
 
 
+def mutation_table(results: Results) -> str:
+    rows = [(f"`{r['module']}.py`", r["changes"], r["noticed"]) for r in results["mutation"].to_dict("records")]
+    return markdown(["module", "changes", "noticed"], rows)
+
+
 CONTENTS: dict[str, Callable[[Results], str]] = {
     "evaluation": evaluation_table,
     "networks": networks_table,
@@ -347,6 +352,7 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "photos": lambda r: f"{r['evaluation'].set_index('source').loc['folder', 'faces'].iloc[0]} whole photos",
     "start": lambda r: f"{step(r, 'glasses photo.jpg, process start to end') / 1000:.2f}",
     "answer": lambda r: f"{step(r, 'whole pipeline: photo to answer, glasses'):.0f} milliseconds",
+    "mutation": mutation_table,
     "detectors": detectors_table,
     "detector-pictures": detector_pictures,
     "onnx-finder": lambda r: f"{(classifiers.WEIGHTS / 'finder.onnx').stat().st_size / 1000:.0f} KB",

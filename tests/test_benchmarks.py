@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import train
-from benchmarks import cross_validation, evaluation, input_size, latency, report, robustness
+from benchmarks import cross_validation, evaluation, input_size, latency, mutation, report, robustness
 from benchmarks.accuracy import Faces, measure_network, train_network
 from benchmarks.cross_validation import balanced_part
 from benchmarks.installation import bytes_of
@@ -252,3 +252,26 @@ def test_results_say_where_they_came_from():
     folds = tables["cross_validation"].groupby(["network", "faces"])["fold"].nunique()
     assert (folds == 5).all()
     assert len(folds) == 10
+
+
+def test_the_mutations_of_other_modules_stay_in_the_table():
+    earlier = pd.DataFrame({"module": ["b", "a"], "date": ["then"] * 2, "changes": [9, 7], "noticed": [8, 7]})
+    now = mutation.merged(earlier, [{"module": "b", "date": "now", "changes": 10, "noticed": 10}])
+    assert now.to_dict("records") == [
+        {"module": "a", "date": "then", "changes": 7, "noticed": 7},
+        {"module": "b", "date": "now", "changes": 10, "noticed": 10},
+    ]
+    alone = mutation.merged(pd.DataFrame(columns=["module"]), [{"module": "b", "changes": 3, "noticed": 2}])
+    assert alone.to_dict("records") == [{"module": "b", "changes": 3, "noticed": 2}]
+
+
+def test_a_module_without_tests_is_not_mutated(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cosmic_ray", None)
+    monkeypatch.setattr(sys, "argv", ["mutation.py", "calibrate"])
+    assert mutation.main() == 1
+    assert capsys.readouterr().err == "benchmarks.mutation: it needs a package: pip install cosmic-ray\n"
+    monkeypatch.setitem(sys.modules, "cosmic_ray", mutation)
+    monkeypatch.setattr(sys, "argv", ["mutation.py", "nothing"])
+    with pytest.raises(SystemExit):
+        mutation.main()
+    assert "there is no nothing.py with a tests/test_nothing.py" in capsys.readouterr().err
