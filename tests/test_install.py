@@ -46,9 +46,9 @@ def test_the_wheel_holds_the_tool_and_nothing_else(wheel):
     }
     packed = {name for name in names if ".dist-info/" not in name}
     assert packed == expected
-    assert {"glasses/weights/glasses.onnx", "glasses/weights/accurate.onnx", "glasses/cli.py"} <= packed
+    assert {"glasses/weights/glasses.onnx", "glasses/weights/finder.onnx", "glasses/cli.py"} <= packed
     assert not [name for name in names if name.endswith((".ipynb", ".jpg", ".png", ".safetensors", ".csv"))]
-    assert wheel.stat().st_size < 2_000_000
+    assert wheel.stat().st_size < 2_000_000 + 250_000, "as without the face finder, which may have 250 KB"
 
 
 def test_it_installs_alone_and_answers_from_any_folder(wheel, tmp_path, hopper):
