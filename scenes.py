@@ -107,8 +107,7 @@ def label_source(faces: FaceDataset, table: Path, workers: int, limit: int = 0) 
     """Write the table of a source, of `limit` pictures, evenly drawn, or of all; those that it has already stay."""
     known = read_table(table) if table.is_file() else pd.DataFrame(columns=["file", "face", "score", *COLUMNS])
     files = [file for file in faces.files if not held(faces, file)]
-    if limit and limit < len(files):
-        files = [files[i] for i in np.linspace(0, len(files) - 1, limit).astype(int)]
+    files = evenly(files, limit) if limit else files
     names = {os.path.relpath(file, faces.root): file for file in files}
     left = [name for name in names if name not in set(known["file"])]
     labellers: queue.SimpleQueue = queue.SimpleQueue()
@@ -154,9 +153,19 @@ def read_table(path: Path) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------ who is in which part
 
 
+def held_back(file: Path) -> bool:
+    """Whether a picture of nobody, or of a plain folder, is of the part that is never touched."""
+    return position(file.name, HELD_SEED) < HELD
+
+
 def held(faces: FaceDataset, file: Path) -> bool:
-    """Whether a picture of a plain folder is of the part that is never touched."""
-    return isinstance(faces, FolderPerClass) and position(file.name, HELD_SEED) < HELD
+    """Whether a picture of this source is of the part that is never touched."""
+    return isinstance(faces, FolderPerClass) and held_back(file)
+
+
+def evenly(items: Sequence, count: int) -> list:
+    """At most `count` of them, evenly drawn."""
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
 
 
 def people_parts(sources: dict[str, str], tables: Path) -> dict[str, list[Picture]]:
@@ -191,7 +200,7 @@ def nobody_parts(folder: str | os.PathLike | None) -> dict[str, list[Picture]]:
     if not files:
         raise DataError(f"no pictures of nobody in {folder}; is it the right folder?")
     for file in files:
-        if position(file.name, HELD_SEED) >= HELD:
+        if not held_back(file):
             place = position(file.name, SPLIT_SEED)
             parts[PARTS[(place >= TRAIN_BELOW) + (place >= SELECT_BELOW)]].append(Picture(file))
     return parts

@@ -38,16 +38,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
-from data_load import FolderPerClass, position
+from data_load import FolderPerClass
 from detector_architectures import DETECTORS, Detector, Face, load_detector, main_face, shrink
+from detector_architectures.finder import MIDDLE_GREY
 from evaluate import wilson_interval
-from evaluate_keypoints import choose_part
+from evaluate_keypoints import choose_part, point_errors
 from figures import CYCLE
 from find_data import pictures_below
 from glasses.keypoints import LABEL_SHIFT, five_landmarks, open_keypoints, without_shift
 from glasses.photos import read_image
-from keypoint_data import eye_distance
-from scenes import HELD, HELD_SEED, held
+from keypoint_data import FacialKeypointsDataset
+from scenes import evenly, held, held_back
 from sources import load_sources, named_paths
 from timing import measure
 
@@ -56,7 +57,6 @@ DEGREES = tuple(range(0, 360, 15))
 PERCENT = (200, 150, 100, 70, 50, 30, 20, 10, 5, 3, 2, 1)  # of the picture's width
 SMALLEST, LARGEST = 200, 4000  # pixels: width of the pictures of the size test
 NEAR = 0.5  # of the distance between the eyes: mean distance of the landmarks of a face that is found
-GREY = (128, 128, 128)
 LONG_SIDE = 720  # pixels of the photos that are timed
 
 Known = tuple[np.ndarray, np.ndarray]  # image, and the (5, 2) landmarks of the face in it
@@ -97,7 +97,7 @@ def turned(known: Known, degrees: float) -> Known:
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     size = np.ceil(np.abs(matrix[:, :2]) @ (width, height) - 1e-6).astype(int)
     matrix[:, 2] += (size - (width, height)) / 2
-    canvas = cv2.warpAffine(image, matrix, size.tolist(), borderValue=GREY)
+    canvas = cv2.warpAffine(image, matrix, size.tolist(), borderValue=3 * (MIDDLE_GREY,))
     return canvas, landmarks @ matrix[:, :2].T + matrix[:, 2]
 
 
@@ -134,27 +134,22 @@ def known_faces(images: Sequence[np.ndarray]) -> list[tuple[Known, float]]:
     return known
 
 
-def landmark_errors(detector: Detector, data: str) -> dict[str, np.ndarray]:
-    """(N,) errors on the report part, from the labels and from where they are seen; NaN where no face is found."""
-    dataset = choose_part(data, "report")
-    distances, labels = eye_distance(dataset.keypoints), five_landmarks(dataset.keypoints)
-    seen = five_landmarks(without_shift(dataset.keypoints, LABEL_SHIFT))
+def landmark_errors(detector: Detector, dataset: FacialKeypointsDataset) -> dict[str, np.ndarray]:
+    """(N,) errors of the main faces, from the labels and from where they are seen; NaN where no face is found."""
 
-    def errors(index: int) -> list[float]:
+    def landmarks(index: int) -> np.ndarray:
         image = dataset.read(index)
         face = main_face(detector(image), image.shape)
-        if face is None:
-            return [np.nan, np.nan]
-        return [np.hypot(*(face.landmarks - of[index]).T).mean() / distances[index] for of in (labels, seen)]
+        return np.full((5, 2), np.nan) if face is None else face.landmarks
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = np.array(list(pool.map(errors, range(len(dataset)))))
-    return {"labels": found[:, 0], "as seen": found[:, 1]}
+        found = np.stack(list(pool.map(landmarks, range(len(dataset)))))
+    labels = {"labels": dataset.keypoints, "as seen": without_shift(dataset.keypoints, LABEL_SHIFT)}
+    return {of: point_errors(found, points).mean(1) for of, points in labels.items()}
 
 
-def milliseconds(detector: Detector, folder: Path) -> np.ndarray:
-    """(N,) median times for the photos of a folder."""
-    images = [shrink(read_image(file)[0], LONG_SIDE)[0] for file in pictures_below(folder)]
+def milliseconds(detector: Detector, images: Sequence[np.ndarray]) -> np.ndarray:
+    """(N,) median times for the images."""
     return np.array([1000 * measure(lambda image=image: detector(image), 5, 1)["median"] for image in images])
 
 
@@ -191,22 +186,19 @@ class Measured:
         print(f"{detector.name}: {test} {of}: {value:.4f} of {pictures}", flush=True)
 
 
-def evenly(items: Sequence, count: int) -> list:
-    """At most `count` of them, evenly drawn."""
-    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))]
-
-
 def measure_all(options: argparse.Namespace) -> pd.DataFrame:
     """The table. Raises DataError."""
     sources = load_sources(named_paths(options.data), named_paths(options.validate), {}).report
     pictures = {name: evenly(range(len(faces)), options.faces) for name, faces in sources.items()}
     masks = FolderPerClass(options.masks) if options.masks else None
     masked = [file for file in masks.files if held(masks, file)] if masks else []
-    nobody = [f for f in pictures_below(options.nobody) if position(f.name, HELD_SEED) < HELD] if options.nobody else []
+    nobody = [file for file in pictures_below(options.nobody) if held_back(file)] if options.nobody else []
     grounds = [read_image(file)[0] for file in nobody]
     turning = sources[options.turned]
     known = known_faces([turning.read(i) for i in evenly(range(len(turning)), options.turns)])
+    frames = choose_part(options.keypoints, "report") if options.keypoints else None
     photos = pictures_below(options.photos) if options.photos else []
+    images = [shrink(read_image(file)[0], LONG_SIDE)[0] for file in photos]
     measured = Measured()
     for name in options.detectors:
         detector = load_detector(name)
@@ -217,8 +209,8 @@ def measure_all(options: argparse.Namespace) -> pd.DataFrame:
             if files:
                 found = search(detector, files, read_image, any_face)
                 measured.share(detector, test, "masks" if test == "found" else "nobody", found)
-        if options.keypoints:
-            errors = landmark_errors(detector, options.keypoints)
+        if frames:
+            errors = landmark_errors(detector, frames)
             measured.share(detector, "found", "frames", ~np.isnan(errors["labels"]))
             for of, of_frames in errors.items():
                 measured.mean(detector, "landmarks", of, of_frames[~np.isnan(of_frames)])
@@ -234,8 +226,7 @@ def measure_all(options: argparse.Namespace) -> pd.DataFrame:
             found = search(detector, evenly(range(len(known)), options.sizes), picture, at_the_landmarks)
             measured.share(detector, "size", percent, found)
         if photos:
-            times = milliseconds(detector, options.photos)
-            measured.mean(detector, "time", "photos", times)
+            measured.mean(detector, "time", "photos", milliseconds(detector, images))
             measured.mean(detector, "memory", "a photo", np.array([megabytes(name, photos[0])]))
     return pd.DataFrame(measured.rows)
 

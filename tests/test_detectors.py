@@ -79,29 +79,33 @@ def test_auto_says_who_found_the_face(astronaut):
     assert auto(np.zeros((90, 120, 3), np.uint8)) == []
 
 
-def test_auto_finds_a_face_larger_than_the_photo(hopper):
+@pytest.mark.parametrize(
+    ("name", "upright", "who"), [("auto", "slim", ("slim", "slim+frame")), ("adaptive", "adaptive", ("finder",))]
+)
+def test_a_face_larger_than_the_photo_is_found(name, upright, who, hopper):
     """Forehead, chin and one cheek are outside: the eyes are still placed within a tenth of their distance."""
     image = read_image(hopper)[0]
-    (face,) = load_detector("slim")(image)
+    (face,) = load_detector(upright)(image)
     x, y = (int(v) for v in face.landmarks[:2].mean(0))
     close_up = image[y - 45 : y + 75, x - 60 : x + 110]
-    found = main_face(load_detector("auto")(close_up), close_up.shape)
-    assert found.detector in ("slim", "slim+frame")
+    found = main_face(load_detector(name)(close_up), close_up.shape)
+    assert found.detector in who
     assert np.abs(found.landmarks[:2] - (face.landmarks[:2] - (x - 60, y - 45))).max() < 8
 
 
+@pytest.mark.parametrize(("name", "who"), [("auto", "slim+turn"), ("adaptive", "finder")])
 @pytest.mark.parametrize("angle", [45, -60, 90, -90, 180])
-def test_auto_finds_turned_faces(angle, hopper):
+def test_turned_faces_are_found(angle, name, who, hopper):
     """The landmarks of the turned photo are those of the upright one, turned."""
     image = read_image(hopper)[0]
-    auto = load_detector("auto")
-    upright = main_face(auto(image), image.shape).landmarks
+    detector = load_detector(name)
+    upright = main_face(detector(image), image.shape).landmarks
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
     matrix[:, 2] += (900 - width) / 2, (900 - height) / 2
     turned = cv2.warpAffine(image, matrix, (900, 900), borderMode=cv2.BORDER_REPLICATE)
-    found = main_face(auto(turned), turned.shape)
-    assert found.detector == "slim+turn"
+    found = main_face(detector(turned), turned.shape)
+    assert found.detector == who
     expected = upright @ matrix[:, :2].T + matrix[:, 2]
     distance = np.hypot(*(upright[1] - upright[0]))
     assert np.abs(found.landmarks[:2] - expected[:2]).max() < distance / 4
@@ -116,13 +120,14 @@ def test_faces_found_in_a_turned_or_shrunken_picture_keep_their_size():
     assert moved.landmarks[0] == pytest.approx(matrix[:, :2] @ face.landmarks[0] + matrix[:, 2], abs=1e-3)
 
 
-def test_auto_keeps_the_upright_face_beside_a_tilted_one(astronaut, hopper):
-    """A masked face in the middle, of which `slim` is unsure, and a tilted bystander in the corner."""
+@pytest.mark.parametrize("name", ["auto", "adaptive"])
+def test_the_upright_face_beside_a_tilted_one_is_kept(name, astronaut, hopper):
+    """A masked face in the middle, of which detectors are unsure, and a tilted bystander in the corner."""
     image = read_image(astronaut)[0].copy()
     image[132:190, 170:280] = (200, 215, 230)
     bystander = cv2.resize(read_image(hopper)[0][100:350, 130:380], (130, 130))
     image[380:510, 380:510] = cv2.warpAffine(bystander, cv2.getRotationMatrix2D((65, 65), 45, 1.0), (130, 130))
-    faces = load_detector("auto")(image)
+    faces = load_detector(name)(image)
     main = main_face(faces, image.shape)
     assert np.abs(main.landmarks[:2] - ASTRONAUT[:2]).max() < 12
     assert main.box[2] * main.box[3] < 130 * 130, "a turned face's box has its area, not that of the square around it"
@@ -143,44 +148,6 @@ def test_adaptive_finds_a_small_face(astronaut):
     found = main_face(adaptive(small), small.shape)
     assert np.abs(found.landmarks - (ASTRONAUT / 2 + [100, 700])).max() < 6
     assert adaptive(np.zeros((90, 120, 3), np.uint8)) == []
-
-
-def test_adaptive_finds_a_face_larger_than_the_photo(hopper):
-    """Forehead, chin and one cheek are outside: the eyes are still placed within a tenth of their distance."""
-    image = read_image(hopper)[0]
-    (face,) = load_detector("adaptive")(image)
-    x, y = (int(v) for v in face.landmarks[:2].mean(0))
-    close_up = image[y - 45 : y + 75, x - 60 : x + 110]
-    found = main_face(load_detector("adaptive")(close_up), close_up.shape)
-    assert np.abs(found.landmarks[:2] - (face.landmarks[:2] - (x - 60, y - 45))).max() < 8
-
-
-@pytest.mark.parametrize("angle", [45, -60, 90, -90, 180])
-def test_adaptive_finds_turned_faces(angle, hopper):
-    """The landmarks of the turned photo are those of the upright one, turned."""
-    image = read_image(hopper)[0]
-    adaptive = load_detector("adaptive")
-    upright = main_face(adaptive(image), image.shape).landmarks
-    height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
-    matrix[:, 2] += (900 - width) / 2, (900 - height) / 2
-    turned = cv2.warpAffine(image, matrix, (900, 900), borderMode=cv2.BORDER_REPLICATE)
-    found = main_face(adaptive(turned), turned.shape)
-    expected = upright @ matrix[:, :2].T + matrix[:, 2]
-    distance = np.hypot(*(upright[1] - upright[0]))
-    assert np.abs(found.landmarks[:2] - expected[:2]).max() < distance / 4
-
-
-def test_adaptive_keeps_the_upright_face_beside_a_tilted_one(astronaut, hopper):
-    """A masked face in the middle, and a tilted bystander in the corner."""
-    image = read_image(astronaut)[0].copy()
-    image[132:190, 170:280] = (200, 215, 230)
-    bystander = cv2.resize(read_image(hopper)[0][100:350, 130:380], (130, 130))
-    image[380:510, 380:510] = cv2.warpAffine(bystander, cv2.getRotationMatrix2D((65, 65), 45, 1.0), (130, 130))
-    faces = load_detector("adaptive")(image)
-    main = main_face(faces, image.shape)
-    assert np.abs(main.landmarks[:2] - ASTRONAUT[:2]).max() < 12
-    assert main.area < 130 * 130, "a turned face's box has its area, not that of the square around it"
 
 
 class Looks:
