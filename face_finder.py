@@ -27,7 +27,7 @@ NUMBERS = 15  # of a cell: logit, place and size of the box, five landmarks
 SIDES = ((0, 36), (26, 88), (64, 1e9))  # pixels: the faces of each stride; those in two ranges are learned by both
 NEAR = 0.3  # of the face's side: cells whose middle is this near to the face's middle are to find it
 LANDMARK_EDGE = 0.05  # of the face's side: where the loss of a landmark turns from a square to a line
-BOX_WEIGHT, LANDMARK_WEIGHT = 2.0, 20.0  # of the loss of the score, which counts 1
+BOX_WEIGHT, LANDMARK_WEIGHT = 2.0, 10.0  # of the loss of the score, which counts 1
 ABSENT, DOUBTFUL, FOUND = 0.0, 0.5, 1.0  # last number of a face's row; ABSENT rows fill up a batch
 
 

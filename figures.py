@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-NAMES = {"none": "no glasses", "unknown_kind": "glasses, kind unknown"}
+NAMES = {"none": "no glasses", "unknown_kind": "glasses, kind unknown", "nobody": "not a face"}
+KINDS = {**COLOURS, "nobody": "#999999"}  # of all labels, not only of answers
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # for anything but classes
 LINES, MARKS, HATCHES = ("-", "--", ":", "-."), "os^vD<>Pp*Xhd", ("", "////", "....", "xxxx", "||||")  # of each round
 MANY = 30  # pictures of a person: more are shown as so many
@@ -187,10 +188,10 @@ def plot_counts(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
     figure, (axis,) = _figure(8, 0.8 + 0.55 * len(tables))
     longest = reach = max((len(table) for table in tables.values()), default=1)
     for y, table in enumerate(tables.values()):
-        counts = {kind: count for kind in COLOURS if (count := int((table["kind"] == kind).sum()))}
+        counts = {kind: count for kind in KINDS if (count := int((table["kind"] == kind).sum()))}
         ends = np.cumsum(list(counts.values()))
         for end, (kind, count) in zip(ends, counts.items(), strict=True):
-            axis.barh(y, count, left=end - count, color=COLOURS[kind], height=0.7)
+            axis.barh(y, count, left=end - count, color=KINDS[kind], height=0.7)
         if all(count / longest > 0.01 + 0.016 * len(str(count)) for count in counts.values()):
             for end, count in zip(ends, counts.values(), strict=True):
                 axis.text(end - count / 2, y, count, ha="center", va="center")
@@ -199,10 +200,10 @@ def plot_counts(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
             axis.annotate(text, (ends[-1], y), xytext=(4, 0), textcoords="offset points", va="center")
             reach = max(reach, ends[-1] / (1 - 0.016 * len(text)))  # a letter takes so much of the axis
     axis.set_xlim(0, 1.03 * reach)
-    shown = [kind for kind in COLOURS if any((table["kind"] == kind).any() for table in tables.values())]
+    shown = [kind for kind in KINDS if any((table["kind"] == kind).any() for table in tables.values())]
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=COLOURS[kind], label=NAMES.get(kind, kind)) for kind in shown]
+    handles = [Patch(color=KINDS[kind], label=NAMES.get(kind, kind)) for kind in shown]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(shown), frameon=False)
     axis.set(yticks=range(len(tables)), yticklabels=list(tables), xlabel="faces")
     axis.invert_yaxis()

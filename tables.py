@@ -7,12 +7,36 @@ table = read_table(folder / "train.csv", "kaggle", ("id", "glasses"))  # a dict 
 import codecs
 import csv
 import io
+import os
 from collections.abc import Sequence
+from enum import IntEnum
 from pathlib import Path
 
 from find_data import DataError
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class Label(IntEnum):
+    """What is in front of the eyes. UNKNOWN_KIND: eyewear of a kind that nobody noted down; "glasses" in tables.
+
+    NOBODY: there are no eyes, it is not a face.
+    """
+
+    NONE = 0
+    EYEGLASSES = 1
+    SUNGLASSES = 2
+    UNKNOWN_KIND = 3
+    NOBODY = 4
+
+
+KIND_NAMES = {  # in the columns `kind` of tables
+    "none": Label.NONE,
+    "eyeglasses": Label.EYEGLASSES,
+    "sunglasses": Label.SUNGLASSES,
+    "glasses": Label.UNKNOWN_KIND,
+}
+YES, NO = ("1", "1.0", "true", "yes", "y"), ("0", "0.0", "false", "no", "n")  # in the columns `glasses`
 
 
 def find_file(root: Path, source: str, names: Sequence[str]) -> Path:
@@ -90,3 +114,41 @@ def read_columns(path: Path, source: str, columns: Sequence[str]) -> list[tuple[
     places = [1 + names.index(column) for column in columns]
     rows = (line.split() for line in lines)
     return [(row[0], *(row[i] if len(row) > len(names) else "" for i in places)) for row in rows]
+
+
+# ------------------------------------------------------------------------------------------ labels in tables
+
+
+def kind_of(name: str) -> Label | str:
+    """The `Label` of a name in a column `kind`; an unknown one is returned as it is."""
+    return KIND_NAMES.get(name.lower(), name)
+
+
+def label_of_row(row: dict[str, str]) -> Label | str:
+    """The `Label` of a table's row by its columns `kind` and `glasses`; an unknown value is returned as it is."""
+    if kind := row.get("kind"):
+        return kind_of(kind)
+    glasses = row.get("glasses", "")
+    if glasses.lower() in YES:
+        return Label.UNKNOWN_KIND
+    return Label.NONE if glasses.lower() in NO else glasses
+
+
+def read_corrections(path: str | os.PathLike) -> dict[str, dict[str, int]]:
+    """A table of `source`, `file`, `kind` -> by source, file name to the right `Label`, for `FaceDataset.relabel`.
+
+    Raises DataError for a column that is missing or a kind that is unknown.
+    """
+    corrections: dict[str, dict[str, int]] = {}
+    for row in read_table(Path(path), "corrections", ("source", "file", "kind")):
+        corrections.setdefault(row["source"], {})[row["file"]] = known_kind(row, path)
+    return corrections
+
+
+def known_kind(row: dict[str, str], path: str | os.PathLike) -> int:
+    """The `Label` that a row of the table `path` names in its column `kind`. Raises DataError for another word."""
+    label = kind_of(row["kind"])
+    if not isinstance(label, Label):
+        names = ", ".join(KIND_NAMES)
+        raise DataError(f"{path}: {row['file'] or 'a row'} has the unknown kind {label!r}; write one of {names}")
+    return int(label)

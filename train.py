@@ -1,6 +1,6 @@
 """How does the network learn?  Joint training over several sources of faces; also a command.
 
-    python train.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH [--validate ffhq=PATH]
+    python train.py --data celeba=PATH meglass=PATH lfw=PATH kaggle=PATH [--validate ffhq=PATH] [--donors folder]
                     [--epochs 60] [--seed 0] [--device auto] [--out runs/glasses] [--resume]
                     [--architecture GlassesCNN]          # or resnet18, squeezenet1_1, ...
                     [--teacher runs/teacher/glasses.safetensors ...]     # distillation, see losses.py
@@ -27,7 +27,7 @@ import itertools
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -44,12 +43,13 @@ from tqdm.auto import tqdm
 from augment import eval_transform, train_transform
 from calibrate import calibrate
 from compress import export_onnx
-from data_load import SOURCES, FaceDataset, Label, read_corrections
+from data_load import SOURCES, FaceDataset, Label, Nobody, Rendered, read_corrections
 from detector_architectures import load_detector
 from face_cache import BalancedBatches, CachedFaces, FaceBatches
 from figures import plot_curves
 from find_data import DataError
-from losses import Distillation, glasses_loss
+from glasses.crops import KINDS
+from losses import Distillation, glasses_loss, log_likelihoods
 from models import (
     ARCHITECTURES,
     Classifier,
@@ -59,6 +59,7 @@ from models import (
     load_weights,
     make_model,
     pick_device,
+    probabilities,
     read_network,
     save_weights,
 )
@@ -72,15 +73,21 @@ from run_config import (
     versions,
     weights_digest,
 )
-from sources import load_sources, named_paths
+from sources import about_glasses, load_sources, named_paths
 from training import BaseTrainer
 
 SMOOTHING = 0.01  # of the labels, see `glasses_loss`
+MOST_DONORS = 2000  # masked faces that lend others their masks, 41 KB each
+
+
+def predict_logits(model: nn.Module, faces: CachedFaces, device: str) -> Tensor:
+    """(N, 3) float32 logits of the kinds of eyewear on all crops, unaugmented, on the CPU."""
+    return predict_outputs(model, faces, device)[:, : len(KINDS)]
 
 
 @torch.inference_mode()
-def predict_logits(model: nn.Module, faces: CachedFaces, device: str, batch: int = 512) -> Tensor:
-    """(N, 3) float32 logits of all crops, unaugmented, on the CPU."""
+def predict_outputs(model: nn.Module, faces: CachedFaces, device: str, batch: int = 512) -> Tensor:
+    """(N, 4) float32 logits, those of `predict_logits` and that of a face."""
     model.to(device).eval()
     transform = eval_transform(model.crop)
     parts = (faces[slice(start, start + batch)][0] for start in range(0, len(faces), batch))
@@ -89,20 +96,40 @@ def predict_logits(model: nn.Module, faces: CachedFaces, device: str, batch: int
 
 def predict_glasses(classifier: Classifier, faces: CachedFaces) -> np.ndarray:
     """(N,) calibrated P(glasses) of all crops."""
-    logits = predict_logits(classifier.model, faces, classifier.device)
-    return 1 - F.softmax(logits / classifier.temperature, dim=1)[:, 0].numpy()
+    logits = predict_outputs(classifier.model, faces, classifier.device)
+    return 1 - probabilities(logits, classifier.temperature)[:, 0].numpy()
 
 
 def validate(model: nn.Module, sources: dict[str, CachedFaces], device: str) -> dict[str, float]:
-    """Loss (nats) and accuracy of each source, and "loss", the mean over the sources."""
+    """Loss (nats) and accuracy of each source, and "loss", the mean over the sources.
+
+    Right is a face of which the network says whether it wears glasses, and what is no face if it says so.
+    """
     result = {}
     for name, faces in sources.items():
-        logits, labels = predict_logits(model, faces, device), torch.from_numpy(faces.labels)
+        logits, labels = predict_outputs(model, faces, device), torch.from_numpy(faces.labels)
         result[f"{name}_loss"] = glasses_loss(logits, labels).item()
-        glasses = logits[:, 1:].logsumexp(1) > logits[:, 0]
-        result[f"{name}_accuracy"] = (glasses == (labels != Label.NONE)).float().mean().item()
+        log_p = log_likelihoods(logits)
+        glasses = log_p[:, Label.UNKNOWN_KIND] > log_p[:, Label.NONE]
+        right = torch.where(labels == Label.NOBODY, logits[:, -1] < 0, glasses == (labels != Label.NONE))
+        result[f"{name}_accuracy"] = right.float().mean().item()
     result["loss"] = float(np.mean([result[f"{name}_loss"] for name in sources]))
     return result
+
+
+def _donors(train: dict[str, CachedFaces], source: str) -> Tensor | None:
+    """(D, 3, 96, 144) uint8: bare faces of a source, MOST_DONORS at most.
+
+    ValueError where it is none of `train`, or all of its faces wear glasses.
+    """
+    if not source:
+        return None
+    if source not in train:
+        raise ValueError(f"the donors {source!r} are no source that is trained on: {', '.join(train)}")
+    bare = np.flatnonzero(train[source].labels == Label.NONE)[:MOST_DONORS]
+    if not len(bare):
+        raise ValueError(f"the donors {source!r} have no face without glasses: name another source")
+    return train[source][bare][0]
 
 
 class Trainer(BaseTrainer):
@@ -157,8 +184,10 @@ class Trainer(BaseTrainer):
         self.sampler = BalancedBatches([faces.labels for faces in train.values()], chosen.batch, rank, world)
         super().__init__(network, config, len(self.sampler), out, device, chosen.keep, rank)
         self.select, self.world = select, world
+        transform = train_transform(chosen.crop, chosen.strength, _donors(train, chosen.donors))
+        self.on_gpu = transform.to(device) if device.startswith("cuda") else None  # where it is the faster of the two
         self.loader = DataLoader(
-            FaceBatches(list(train.values()), train_transform(chosen.crop, chosen.strength)),
+            FaceBatches(list(train.values()), nn.Identity() if self.on_gpu else transform),
             sampler=self.sampler,
             batch_size=None,
             num_workers=workers,
@@ -168,10 +197,12 @@ class Trainer(BaseTrainer):
         self.teachers = [teacher.to(device) for teacher in teachers]
         self.taught = Distillation(network, self.teachers, chosen.hints, SMOOTHING) if teachers else None
 
-    def _batches(self, epoch: int) -> DataLoader:
+    def _batches(self, epoch: int) -> Iterable[tuple[Tensor, Tensor]]:
         self.sampler.seed = self.settings.seed * 10_007 + epoch
         torch.manual_seed(self.sampler.seed * self.world + self.rank)
-        return self.loader
+        if self.on_gpu is None:
+            return self.loader
+        return ((self.on_gpu(faces.to(self.device, non_blocking=True)), labels) for faces, labels in self.loader)
 
     def _epoch(self, epoch: int, bar: tqdm) -> float:
         with self.taught or nullcontext():  # it listens to the network only meanwhile
@@ -193,9 +224,7 @@ class Trainer(BaseTrainer):
         wider optima", UAI 2018)."""
         network = super().result()
         if self.keep:
-            self.sampler.seed = self.settings.seed * 10_007 + self.settings.epochs  # that of the epoch after the last
-            torch.manual_seed(self.sampler.seed)
-            update_bn(self.loader, network, self.device)
+            update_bn(self._batches(self.settings.epochs), network, self.device)  # the epoch after the last
         return network
 
     def export(self) -> Path:
@@ -216,7 +245,7 @@ def export_network(
     Beside it the same network is written as `glasses.onnx`; where packages for that are missing a line says which.
     metadata: for the header, in which temperature, threshold and the interval of equally good thresholds are too.
     """
-    logits = [predict_logits(network, faces, device) for faces in select.values()]
+    logits = [predict_outputs(network, faces, device) for faces in select.values()]
     labels = [torch.from_numpy(faces.labels) for faces in select.values()]
     temperature, threshold, *interval = calibrate(logits, labels)
     path = Path(folder) / "glasses.safetensors"
@@ -280,12 +309,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--validate", nargs="+", default=[], metavar="SOURCE=PATH", help="for evaluate.py: not opened here")
     add("--corrections", type=Path, metavar="FILE", help="table of source, file, kind: labels known to be wrong")
     add("--skip-bad", action="store_true", help="leave out faces that are missing, unreadable or of unknown label")
+    add("--donors", default="", metavar="SOURCE", help="of --data: masked people; bare, they lend others their masks")
     add("--cache", type=Path, default=Path(".cache"), help="folder for the crops (default: .cache)")
     add = parser.add_argument_group("schedule").add_argument
     add("--epochs", type=int, default=60, help="more of them extend a run with --resume (default: 60)")
     add("--batch", type=int, default=256, help="faces of a step (default: 256)")
     add("--lr", type=float, default=4e-3, help="the highest learning rate of the cycle (default: 0.004)")
     add("--seed", type=int, default=0)
+    add("--strength", type=float, default=1.0, help="of the augmentation: 0 for none (default: 1)")
     add = parser.add_argument_group("network").add_argument
     add("--architecture", choices=ARCHITECTURES, help="(default: GlassesCNN)")
     add("--widths", type=int, nargs=6, metavar="N", help="channels of GlassesCNN's six convolutions")
@@ -312,7 +343,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """What the command line says, and otherwise the defaults."""
-    names = ("epochs", "batch", "lr", "seed", "hints", "keep", "widths", "bfloat16")
+    names = ("epochs", "batch", "lr", "seed", "strength", "donors", "hints", "keep", "widths", "bfloat16")
     given = {name: getattr(options, name) for name in names}
     return Settings(architecture=options.architecture or "GlassesCNN", **given)
 
@@ -337,6 +368,8 @@ def load_faces(options: argparse.Namespace) -> tuple[dict[str, CachedFaces], dic
         raise DataError(f"{both.pop()} is to train and only to validate: name it once")
     parts = load_sources(given, {}, corrections, strict=not options.skip_bad)
     check_corrections(corrections, *parts)
+    if not about_glasses(parts.select):
+        raise DataError("there is no face to select on: name a source of faces with and without glasses in --data")
     for part, sources in parts._asdict().items():
         for name, dataset in sources.items():
             print(f"{part} {name}: {dataset!r}{', not opened' if part == 'report' else ''}")
@@ -351,6 +384,8 @@ def load_faces(options: argparse.Namespace) -> tuple[dict[str, CachedFaces], dic
 
 
 def _warn_of_one_class(dataset: FaceDataset) -> None:
+    if dataset.source in (Nobody.source, Rendered.source):  # which have one class by design
+        return
     worn = dataset.labels != Label.NONE
     if worn.all() or not worn.any():
         which = "every face wears glasses" if worn.all() else "no face wears glasses"
@@ -388,7 +423,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path = trainer.export()
             which = "last epoch" if options.keep else f"best epoch {trainer.best['epoch']}"
             print(f"{which}; wrote {path}")
-    except (DataError, ValueError, OSError) as error:
+    except (DataError, ValueError, ImportError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
     finally:

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from detector_architectures import SAME, shrink
+from detector_architectures import SAME, overlap, shrink
 from detector_architectures.finder import MIDDLE_GREY
 from export_finder import export_finder
 from face_finder import DOUBTFUL, FOUND, FaceFinder, calibrated, decode, finder_loss
@@ -55,7 +55,8 @@ MINED = 9.0  # more often is a picture of nobody drawn of which the network is s
 
 @dataclass(frozen=True)
 class FinderSettings:
-    """What one may choose for a run; as `run_config.Settings`. scenes: of an epoch; size: of a scene, in pixels."""
+    """What one may choose for a run; as `run_config.Settings`. scenes: of an epoch; size: of a scene, in pixels; keep:
+    the share of the first weights in the final ones."""
 
     epochs: int = 60
     batch: int = 64
@@ -64,6 +65,7 @@ class FinderSettings:
     scenes: int = 20_000
     size: int = 192
     mine: bool = False
+    keep: float = 0.0
     bfloat16: bool = False
 
     def check(self, started: bool, taught: bool) -> None:
@@ -75,6 +77,10 @@ class FinderSettings:
             raise ValueError(f"size must be a multiple of 32 from 64 on, not {self.size}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be above 0, not {self.lr}")
+        if not 0 <= self.keep <= 1:
+            raise ValueError(f"keep must be between 0 and 1, not {self.keep}")
+        if self.keep and not started:
+            raise ValueError("keep is a share of the weights that training starts from: name them with --init")
 
 
 # ------------------------------------------------------------------------------------------ what is found
@@ -131,7 +137,7 @@ def match(logits: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, faces: n
     """
     left, doubtful, rows = list(np.flatnonzero(faces[:, 14] == FOUND)), faces[faces[:, 14] == DOUBTFUL], []
     for logit, box, points in zip(logits, boxes, landmarks, strict=True):
-        shares = [_iou(box, faces[number, :4]) for number in left]
+        shares = [overlap(box, faces[number, :4]) for number in left]
         if shares and max(shares) >= SAME:
             number = left.pop(int(np.argmax(shares)))
             distance = np.hypot(*(points - faces[number, 4:14].reshape(5, 2)).T).mean()
@@ -141,13 +147,6 @@ def match(logits: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, faces: n
         if not ((doubtful[:, :2] <= middle) & (middle <= doubtful[:, :2] + doubtful[:, 2:4])).all(1).any():
             rows.append((logit, False, math.nan, -1))
     return rows
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    """Of two boxes x, y, w, h."""
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[:2] + one[2:], other[:2] + other[2:4])
-    shared = np.clip(high - low, 0, None).prod()
-    return float(shared / (one[2:].prod() + other[2:4].prod() - shared))
 
 
 def fit_score(logits: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
@@ -216,7 +215,8 @@ class FinderTrainer(BaseTrainer):
         first = weights_digest(start) if start else ""
         config = RunConfig(chosen, *parts, split, start=first, versions=versions([]))
         torch.manual_seed(chosen.seed)
-        super().__init__(start or FaceFinder(), config, math.ceil(chosen.scenes / chosen.batch), out, device)
+        steps = math.ceil(chosen.scenes / chosen.batch)
+        super().__init__(start or FaceFinder(), config, steps, out, device, chosen.keep)
         self.train, self.select, self.workers = train, Scenes(select, selected, SELECT_SEED), workers
 
     def _batches(self, epoch: int) -> DataLoader:
@@ -286,6 +286,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--selected", type=int, default=SELECTED, help=f"scenes that choose the epoch (default: {SELECTED})")
     add("--lr", type=float, default=4e-3, help="highest learning rate of the cycle (default: 0.004)")
     add("--init", type=Path, metavar="FILE", help="start from the best weights of this checkpoint.pt: fine-tuning")
+    add("--keep", type=float, default=0.0, help="share of the weights of --init in the final ones, 0 to 1")
     add("--seed", type=int, default=0)
     add("--mine", action="store_true", help="draw pictures of nobody more often in which it sees a face")
     add("--bfloat16", action="store_true", help="compute in 16 bits where the processor has it")
@@ -299,10 +300,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     cv2.setNumThreads(1)  # each process that makes scenes has one
-    names = ("epochs", "batch", "lr", "seed", "scenes", "size", "mine", "bfloat16")
+    names = ("epochs", "batch", "lr", "seed", "scenes", "size", "mine", "keep", "bfloat16")
     settings = {name: getattr(options, name) for name in names}
     try:
-        FinderSettings(**settings).check(False, False)
+        FinderSettings(**settings).check(bool(options.init), False)
         device = pick_device(options.device)
         composers = load_composers(options)
         process = {"device": device, "workers": options.workers, "selected": options.selected}
@@ -311,7 +312,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.resume and trainer.resume():
             print(f"resumed after epoch {len(trainer.history)}")
         trainer.fit()
-        print(f"best epoch {trainer.best['epoch']}; wrote {trainer.export()}")
+        which = "last epoch" if options.keep else f"best epoch {trainer.best['epoch']}"
+        print(f"{which}; wrote {trainer.export()}")
     except (DataError, ImportError, ValueError, OSError) as error:
         print(f"train_finder.py: {error}", file=sys.stderr)
         return 1

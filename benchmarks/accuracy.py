@@ -1,9 +1,10 @@
 """How good is each network, large and small, plain and distilled?  Trains those that are missing, measures all.
 
     python -m benchmarks.accuracy --data celeba=PATH meglass=PATH ... --validate ffhq=PATH ... [--corrections FILE]
-                                  [--only NAME ...] [--bfloat16] [--out runs/networks] [--note WORDS]
+                                  [--only NAME ...] [--shipped] [--bfloat16] [--out runs/networks] [--note WORDS]
 
 Prints a Markdown table and writes benchmarks/results/accuracy.csv, and, where latency.csv is beside it, pareto.png.
+--shipped measures only the networks that are shipped, which had other trainings, and writes shipped.csv.
 All networks learn from the same faces, their epoch and threshold are chosen on the same others, and they are measured
 on the report part, which served for neither (networks.py: how each is trained). A run that was cut off goes on where it
 was, and weights that are there already are measured again where they are of the same run; on two CPU cores all of them
@@ -30,7 +31,7 @@ from figures import plot_pareto
 from glasses.classifiers import CLASSIFIERS, WEIGHTS, OnnxClassifier
 from models import load_classifier, load_weights, read_network
 from run_config import RunConfig, check_corrections, corrections_digest, split_digest
-from sources import load_sources, named_paths
+from sources import about_glasses, load_sources, named_paths
 from train import Trainer
 
 
@@ -83,7 +84,7 @@ def is_of(config: RunConfig, weights: Path) -> bool:
 
 
 def measure_network(classify, report: Mapping[str, CachedFaces]) -> dict[str, float]:
-    """Accuracy on each source, and over all faces with its 95 % interval. classify: crops -> (N, 3) probabilities."""
+    """Accuracy on each source, and over all faces with its 95 % interval. classify: crops -> (N, 4) probabilities."""
     row, errors = {}, 0
     for name, faces in report.items():
         probability = np.concatenate(
@@ -103,6 +104,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--validate", nargs="+", default=[], metavar="SOURCE=PATH")
     parser.add_argument("--corrections", type=Path)
     parser.add_argument("--only", nargs="+", default=list(RECIPES), choices=RECIPES, metavar="NAME", help="some rows")
+    parser.add_argument("--shipped", action="store_true", help="the shipped networks instead")
     parser.add_argument("--bfloat16", action="store_true", help="2 to 3 times faster where the processor has it")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     parser.add_argument("--out", type=Path, default=Path("runs/networks"))
@@ -116,12 +118,15 @@ def load_faces(options: argparse.Namespace) -> Faces:
     detector, given = load_detector("auto"), named_paths(options.data)
     parts = load_sources(given, named_paths(options.validate), corrections)
     check_corrections(corrections, *parts)
-    cached = [{name: CachedFaces(data, detector, options.cache) for name, data in part.items()} for part in parts]
+    dealt = parts.train, parts.select, about_glasses(parts.report)
+    if options.shipped:  # nothing is trained
+        dealt = {}, {}, dealt[2]
+    cached = [{name: CachedFaces(data, detector, options.cache) for name, data in part.items()} for part in dealt]
     return Faces(*cached, split_digest(parts), corrections_digest(corrections, given))
 
 
 def measure_all(options: argparse.Namespace, faces: Faces) -> pd.DataFrame:
-    """A row a network: the recipes, trained where they have not been, then the shipped ones."""
+    """A row a network: the recipes, trained where they have not been, or the shipped ones."""
     rows = []
 
     def note(name: str, file: Path, classify, model, arithmetic: str = "float32", epochs: int | None = None) -> None:
@@ -129,16 +134,19 @@ def measure_all(options: argparse.Namespace, faces: Faces) -> pd.DataFrame:
         row = {"network": name, "shape": shape_of(model), "arithmetic": arithmetic, "epochs": epochs, **size}
         rows.append(row | measure_network(classify, faces.report))
 
-    for name in options.only:
+    for name in () if options.shipped else options.only:
         file = train_network(name, RECIPES[name], faces, options)
         classifier = load_classifier(file, "cpu")
         note(name, file, classifier, classifier.model, epochs=RECIPES[name].epochs)
+    if not options.shipped:
+        return pd.DataFrame(rows)
     calibration = calibration_crops("sample")
+    options.out.mkdir(parents=True, exist_ok=True)
     for file in (WEIGHTS / f"{name}.onnx" for name in CLASSIFIERS):
         classifier = load_classifier(file.stem, "cpu")
-        note(f"weights/{file.stem}", file, OnnxClassifier(file), classifier.model)
+        note(file.stem, file, OnnxClassifier(file), classifier.model)
         quantized = quantize_onnx(classifier, options.out / f"{file.stem}_int8.onnx", calibration)
-        note(f"weights/{file.stem}, INT8", quantized, OnnxClassifier(quantized), classifier.model, "int8")
+        note(f"{file.stem}, INT8", quantized, OnnxClassifier(quantized), classifier.model, "int8")
     return pd.DataFrame(rows)
 
 
@@ -156,8 +164,8 @@ def main() -> int:
     print_table(table, list(faces.report))
     sizes = ", ".join(f"{name} {len(of_source)}" for name, of_source in faces.report.items())
     lines = header(f"report faces: {sizes}; input 96x64", note=options.note)
-    write_table(table, RESULTS / "accuracy.csv", lines)
-    if (RESULTS / "latency.csv").is_file():
+    write_table(table, RESULTS / ("shipped.csv" if options.shipped else "accuracy.csv"), lines)
+    if not options.shipped and (RESULTS / "latency.csv").is_file():
         times = pd.read_csv(RESULTS / "latency.csv", comment="#")
         plot_pareto(table, times).savefig(RESULTS / "pareto.png", dpi=120)
     return 0

@@ -2,7 +2,7 @@
 
     python -m benchmarks.detectors --data celeba=PATH lfw=PATH [--validate ffhq=PATH kaggle=PATH] [--masks PATH]
                                    [--nobody PATH] [--turned ffhq] [--keypoints ytf=PATH] [--photos PATH]
-                                   [--detectors auto adaptive finder slim haar mtcnn] [--faces 500] [--note WORDS]
+                                   [--detectors tool auto finder slim haar mtcnn] [--faces 500] [--note WORDS]
 
 Writes results/detectors.csv, a row a detector, a test and what it is of, and results/detectors.png. The tests:
 
@@ -17,7 +17,9 @@ Writes results/detectors.csv, a row a detector, a test and what it is of, and re
     time        milliseconds a photo of --photos with 720 pixels on its long side, mean of medians, on one core
     memory      megabytes of a process that has looked at one such photo
 
-Of --masks and --nobody only what `scenes.held` keeps from the training of the face finder.
+Of --masks and --nobody only what `sources.held` keeps from the training of the face finder. The detector `tool` is
+`auto` as the tool uses it: its candidates, of which the network for glasses says what is a face, with the landmarks by
+which they are cut out.
 """
 
 import argparse
@@ -26,6 +28,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -45,14 +48,17 @@ from evaluate import wilson_interval
 from evaluate_keypoints import choose_part, point_errors
 from figures import CYCLE
 from find_data import pictures_below
+from glasses.classifiers import open_network
+from glasses.crops import align_face
 from glasses.keypoints import LABEL_SHIFT, five_landmarks, open_keypoints, without_shift
 from glasses.photos import read_image
+from glasses.pipeline import find_candidates, is_face
 from keypoint_data import FacialKeypointsDataset
-from scenes import evenly, held, held_back
-from sources import load_sources, named_paths
+from scenes import evenly
+from sources import held, held_back, load_sources, named_paths
 from timing import measure
 
-DETECTED = ("auto", "adaptive", "finder", "slim", "haar", "mtcnn")
+DETECTED = ("tool", "auto", "finder", "slim", "haar", "mtcnn")
 DEGREES = tuple(range(0, 360, 15))
 PERCENT = (200, 150, 100, 70, 50, 30, 20, 10, 5, 3, 2, 1)  # of the picture's width
 SMALLEST, LARGEST = 200, 4000  # pixels: width of the pictures of the size test
@@ -60,6 +66,29 @@ NEAR = 0.5  # of the distance between the eyes: mean distance of the landmarks o
 LONG_SIDE = 720  # pixels of the photos that are timed
 
 Known = tuple[np.ndarray, np.ndarray]  # image, and the (5, 2) landmarks of the face in it
+
+
+class Tool:
+    """The faces of the pipeline's default, with the landmarks by which it cuts them out."""
+
+    name = "tool"
+
+    def __init__(self):
+        self.auto, self.network, self.keypoints = load_detector("auto"), open_network(), open_keypoints()
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        faces = find_candidates(self.auto, image)
+        if not faces:
+            return []
+        exact = self.keypoints.exact(image, [face.landmarks for face in faces])
+        seen = self.network(np.stack([align_face(image, landmarks, self.network.crop) for landmarks in exact]))[:, 3]
+        exact_faces = [replace(face, landmarks=landmarks) for face, landmarks in zip(faces, exact, strict=True)]
+        return [face for face, probability in zip(exact_faces, seen, strict=True) if is_face(face, probability)]
+
+
+def open_detector(name: str) -> Detector:
+    """One of DETECTED, or another detector by its name."""
+    return Tool() if name == Tool.name else load_detector(name)
 
 
 def search(detector: Detector, pictures: Sequence, read: Callable, is_found: Callable) -> np.ndarray:
@@ -156,9 +185,10 @@ def milliseconds(detector: Detector, images: Sequence[np.ndarray]) -> np.ndarray
 def megabytes(name: str, file: Path) -> float:
     """Peak memory of a process that has looked at one photo."""
     code = (
-        "import sys, cv2; from detector_architectures import load_detector, shrink; from timing import peak_memory; "
+        "import sys, cv2; from detector_architectures import shrink; from timing import peak_memory; "
+        "from benchmarks.detectors import open_detector; "
         "from glasses.photos import read_image; cv2.setNumThreads(1); name, file, size = sys.argv[1:]; "
-        "load_detector(name)(shrink(read_image(file)[0], int(size))[0]); print(peak_memory() / 1e6)"
+        "open_detector(name)(shrink(read_image(file)[0], int(size))[0]); print(peak_memory() / 1e6)"
     )
     arguments = [sys.executable, "-c", code, name, str(file), str(LONG_SIDE)]
     return float(subprocess.run(arguments, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
@@ -192,7 +222,7 @@ def measure_all(options: argparse.Namespace) -> pd.DataFrame:
     pictures = {name: evenly(range(len(faces)), options.faces) for name, faces in sources.items()}
     masks = FolderPerClass(options.masks) if options.masks else None
     masked = [file for file in masks.files if held(masks, file)] if masks else []
-    nobody = [file for file in pictures_below(options.nobody) if held_back(file)] if options.nobody else []
+    nobody = [file for file in pictures_below(options.nobody) if held_back(file.name)] if options.nobody else []
     grounds = [read_image(file)[0] for file in nobody]
     turning = sources[options.turned]
     known = known_faces([turning.read(i) for i in evenly(range(len(turning)), options.turns)])
@@ -201,7 +231,7 @@ def measure_all(options: argparse.Namespace) -> pd.DataFrame:
     images = [shrink(read_image(file)[0], LONG_SIDE)[0] for file in photos]
     measured = Measured()
     for name in options.detectors:
-        detector = load_detector(name)
+        detector = open_detector(name)
         for source, chosen in pictures.items():
             found = search(detector, chosen, lambda i, faces=sources[source]: (faces.read(i), None), in_the_middle)
             measured.share(detector, "found", source, found)
@@ -264,7 +294,7 @@ def main() -> int:
     add("--turned", default="ffhq", metavar="SOURCE", help="the source whose faces are turned and scaled")
     add("--keypoints", metavar="ytf=PATH", help="frames with 68 points")
     add("--photos", type=Path, metavar="FOLDER", help="photos to time")
-    add("--detectors", nargs="+", default=DETECTED, choices=tuple(DETECTORS))
+    add("--detectors", nargs="+", default=DETECTED, choices=(Tool.name, *DETECTORS))
     add("--faces", type=int, default=500, help="pictures of each source at most (default: 500)")
     add("--turns", type=int, default=100, help="faces that are turned (default: 100)")
     add("--sizes", type=int, default=40, help="faces that are scaled (default: 40)")

@@ -152,7 +152,7 @@ def step(results: Results, name: str) -> float:
 
 
 def milliseconds(results: Results, row: Mapping[str, object]) -> float:
-    """How long a network of accuracy.csv takes for one face on one core, by latency.csv."""
+    """How long a network of accuracy.csv or shipped.csv takes for one face on one core, by latency.csv."""
     runtime = "ONNX Runtime, INT8" if row["arithmetic"] == "int8" else "ONNX Runtime"
     times = results["latency"]
     on_one_core = (times["device"] == "cpu") & (times["threads"] == 1) & (times["batch"] == 1)
@@ -160,9 +160,9 @@ def milliseconds(results: Results, row: Mapping[str, object]) -> float:
     return times[on_one_core & of_network]["median_ms"].iloc[0]
 
 
-def network(results: Results, name: str) -> pd.Series:
-    """A row of accuracy.csv."""
-    table = results["accuracy"]
+def shipped(results: Results, name: str) -> pd.Series:
+    """A row of shipped.csv."""
+    table = results["shipped"]
     return table[table["network"] == name].iloc[0]
 
 
@@ -184,7 +184,7 @@ def wrong(results: Results, model: str) -> str:
 
 def costs(results: Results) -> str:
     """What `accurate` costs beside `glasses`."""
-    small, large = (network(results, f"weights/{model}") for model in SHIPPED)
+    small, large = (shipped(results, model) for model in SHIPPED)
     slower = milliseconds(results, large) / milliseconds(results, small)
     return f"{large['bytes'] / small['bytes']:.1f} times as large and {slower:.1f} times as slow"
 
@@ -193,7 +193,7 @@ def quantized(results: Results) -> str:
     """What the shipped networks gain and lose in 8-bit integers."""
     parts = []
     for model in SHIPPED:
-        plain, small = (network(results, f"weights/{model}{arithmetic}") for arithmetic in ("", ", INT8"))
+        plain, small = (shipped(results, f"{model}{arithmetic}") for arithmetic in ("", ", INT8"))
         times = [f"{milliseconds(results, row):.2f}" for row in (small, plain)]
         sizes = [f"{row['bytes'] / 1000:.0f}" for row in (small, plain)]
         errors = f"{small['errors']} errors instead of {plain['errors']} on {plain['faces']:,} faces"
@@ -243,7 +243,7 @@ def of_model(model: str) -> dict[str, Callable[[Results], str]]:
         f"parameters-{model}": lambda r: f"{parameters(model):,} parameters",
         f"weights-{model}": lambda r: kilobytes(WEIGHTS / f"{model}.safetensors"),
         f"onnx-{model}": lambda r: kilobytes(classifiers.WEIGHTS / f"{model}.onnx"),
-        f"face-{model}": lambda r: f"{milliseconds(r, network(r, f'weights/{model}')):.2f} ms",
+        f"face-{model}": lambda r: f"{milliseconds(r, shipped(r, model)):.2f} ms",
         f"wrong-{model}": lambda r: wrong(r, model),
     }
 
@@ -358,7 +358,6 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "onnx-finder": lambda r: f"{(classifiers.WEIGHTS / 'finder.onnx').stat().st_size / 1000:.0f} KB",
     "installed": lambda r: f"{r['installation']['bytes'].iloc[0] / 1e6:.0f} MB",
     "corrections": lambda r: str(sum(map(len, read_corrections(WEIGHTS / "label_corrections.csv").values()))),
-    "parameters-teacher": lambda r: f"{network(r, TEACHER)['parameters']:,} parameters",
     "costs": costs,
     "quantized": quantized,
     "epochs": epochs,

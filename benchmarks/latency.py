@@ -1,6 +1,6 @@
 """How long does an answer take?  Prints two Markdown tables and writes them to benchmarks/results/.
 
-    python -m benchmarks.latency [--repeats 300] [--skip-photo | --skip-networks] [--note WORDS]
+    python -m benchmarks.latency [--repeats 300] [--skip-photo | --skip-networks] [--only NAME ...] [--note WORDS]
                                  [--out benchmarks/results]
 
 photo.csv: each step from a photo to its answer, on one core, in one process, files in the page cache. The photo is a
@@ -41,6 +41,7 @@ from detector_architectures import DETECTORS, MissingPackageError, load_detector
 from figures import plot_latency
 from glasses.classifiers import CLASSIFIERS
 from glasses.crops import align_face
+from glasses.keypoints import open_keypoints
 from glasses.photos import read_image
 from glasses.pipeline import GlassesPipeline, find_faces
 from models import Classifier, load_classifier, make_model, open_classifier, save_weights
@@ -78,6 +79,8 @@ def stages(photo: Path) -> dict[str, tuple]:
             print(f"left out: {error}", file=sys.stderr)
             continue
         rows[f"detect: {name}"] = lambda detector=detector: detector(image)
+    keypoints = open_keypoints()
+    rows["landmarks: one face"] = lambda: keypoints.exact(image, [landmarks])
     rows["align: one face"] = lambda: align_face(image, landmarks, geometry)
     for name, classifier in classifiers.items():
         rows[f"classify: one face, {name}"] = lambda classifier=classifier: classifier(crop)
@@ -141,11 +144,11 @@ def write_network(shape: str, folder: Path) -> dict[str, Path]:
     }
 
 
-def time_networks() -> pd.DataFrame:
+def time_networks(shapes: Sequence[str] = tuple(SHAPES)) -> pd.DataFrame:
     """A row a network, runtime, thread number and batch, with median_ms, p95_ms, images_per_s, peak_mb; prints them."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for shape in tqdm(SHAPES, disable=None):
+        for shape in tqdm(shapes, disable=None):
             for runtime, file in write_network(shape, Path(folder)).items():
                 for device, threads in (("cpu", 1), ("cpu", 2), ("cuda", 1)):
                     if device == "cpu" or (runtime == "torch" and torch.cuda.is_available()):
@@ -164,6 +167,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=300, help="of each step of the photo")
     parser.add_argument("--skip-photo", action="store_true")
     parser.add_argument("--skip-networks", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=SHAPES, metavar="NAME", help="networks; others keep their rows")
     add_note(parser)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the CSV files and the figure")
     options = parser.parse_args()
@@ -177,7 +181,11 @@ def main() -> int:
     if not options.skip_networks:
         lines = header("input 96x64; one face and 64; for 1.5 s each, at least 15 times", note=options.note)
         print("\n".join(lines) + "\n")
-        table = time_networks()
+        table = time_networks(options.only or tuple(SHAPES))
+        if options.only:
+            earlier = pd.read_csv(options.out / "latency.csv", comment="#")
+            table = pd.concat([earlier[~earlier["network"].isin(options.only)], table], ignore_index=True)
+            lines.append(f"of this run: {', '.join(options.only)}; the others as they were measured before")
         write_table(table, options.out / "latency.csv", lines)
         plot_latency(table).savefig(options.out / "latency.png", dpi=120)
     return 0

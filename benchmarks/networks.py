@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-WIDE = (64, 96, 96, 192, 192, 64)
+WIDE = (96, 128, 160, 256, 256, 96)
 HALF = (12, 16, 16, 32, 32, 16)
 
 

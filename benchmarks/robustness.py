@@ -20,7 +20,7 @@ from data_load import Label
 from evaluate import wilson_interval
 from glasses.pipeline import Answer, GlassesPipeline, find_faces
 from models import open_classifier
-from sources import load_sources, named_paths
+from sources import about_glasses, load_sources, named_paths
 
 CHANGES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "none": lambda i, p: i,
@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("--model", default="glasses")
     add_note(parser)
     options = parser.parse_args()
-    sources = load_sources(named_paths(options.data), named_paths(options.validate)).report
+    sources = about_glasses(load_sources(named_paths(options.data), named_paths(options.validate)).report)
     pipeline = GlassesPipeline(classifier=open_classifier(options.model))
     photos = [(dataset, i) for dataset in sources.values() for i in range(len(dataset))]
     truth = np.array([dataset.labels[i] != Label.NONE for dataset, i in photos])

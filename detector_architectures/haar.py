@@ -38,7 +38,7 @@ class Haar:
         # The cascade's weight has no upper end; 1 - exp(-w / 4) orders faces the same way within 0 to 1.
         scores = 1 - np.exp(-np.maximum(np.ravel(weights), 0) / 4)
         return [
-            Face(_slim_box(box / scale), score=float(score), detector=self.name)
+            Face(_slim_box(box), score=float(score), detector=self.name).scaled(1 / scale)
             for box, score in zip(boxes, scores, strict=True)
             if score >= self.min_score
         ]

@@ -34,11 +34,11 @@ class MTCNN:
             faces = self._networks.detect_faces(image)
         return [
             Face(
-                box=tuple(float(v) / scale for v in found["box"]),
+                box=tuple(float(v) for v in found["box"]),
                 score=float(found["confidence"]),
                 detector=self.name,
-                landmarks=np.float32([found["keypoints"][point] for point in POINTS]) / scale,
-            )
+                landmarks=np.float32([found["keypoints"][point] for point in POINTS]),
+            ).scaled(1 / scale)
             for found in faces
             if found["confidence"] >= MIN_SCORE
         ]

@@ -47,13 +47,14 @@ class Slim:
         self._detect(result.ctypes.data, small.ctypes.data, width, height, small.strides[0])
         count = int(result[:4].view(np.int32)[0])
         rows = result[4 : 4 + 32 * count].view(np.int16).reshape(count, 16)  # score, x, y, w, h, 5 x (x, y), pad
-        return [
+        faces = [
             Face(
-                box=tuple(float(v) for v in row[1:5] / scale),
+                box=tuple(float(v) for v in row[1:5]),
                 score=row[0] / 100,
                 detector=self.name,
-                landmarks=(row[5:15].reshape(5, 2) / scale).astype(np.float32),
+                landmarks=row[5:15].reshape(5, 2).astype(np.float32),
             )
             for row in rows
             if row[0] >= 100 * self.min_score
         ]
+        return [face.scaled(1 / scale) for face in faces]

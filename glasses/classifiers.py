@@ -1,7 +1,7 @@
 """Who answers for a crop?  A network in an ONNX file, run by ONNX Runtime on the CPU.
 
     from glasses.classifiers import open_network
-    probabilities = open_network("glasses")(crops)       # (N, 64, 96, 3) uint8 -> (N, 3)
+    probabilities = open_network("glasses")(crops)       # (N, 64, 96, 3) uint8 -> (N, 4)
 
 A classifier is anything with such a call, a `threshold` and a `crop`; `GlassesPipeline(classifier=...)` takes it.
 """
@@ -39,7 +39,10 @@ class OnnxClassifier:
             raise ValueError(f"{path} does not hold a network of this project: it tells {header['kinds']} apart")
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """crops: (N, 64, 96, 3) uint8 RGB -> (N, 3) float32, P(none), P(eyeglasses), P(sunglasses)."""
+        """crops: (N, 64, 96, 3) uint8 RGB -> (N, 4) float32.
+
+        P(none), P(eyeglasses), P(sunglasses), if it is a face, which sum to one; and P(it is a face).
+        """
         return self.session.run(None, {"faces": crops})[0]
 
 

@@ -48,7 +48,7 @@ def predict_parser(
     add("--detector", default="auto", choices=DETECTORS, help="how to find the face (default: auto)")
     add("--model", default="glasses", help=f"{models} (default: glasses)")
     add("--threshold", type=float, help="probability from which to say glasses (default: the model's)")
-    add("--assume-face", action="store_true", help="where no face is found, take the centre of the photo for one")
+    add("--assume-face", action="store_true", help="where no face is found, take what is likeliest for one")
     add("--any", action="store_true", help="answer for the face likeliest to wear glasses, not for the main one")
     add("--format", default="text", choices=FORMATS, help="default: text")
     add("--output", metavar="FILE", help="write the answers there instead of to stdout")

@@ -73,6 +73,7 @@ class Design:
     one_piece: bool = False  # a shield instead of two lenses
     side_shields: bool = False
     tint: tuple[float, float, float] = (0.05, 0.05, 0.055)  # of tinted lenses
+    opacity: tuple[float, float] = (0.95, 0.22)  # of tinted lenses: at the top, and how much less at the bottom
     mirror: tuple[tuple[float, float, float], ...] = ((0.03, 0.1, 0.3), (0.13, 0.27, 0.44), (0.04, 0.03, 0.07))
 
     @property

@@ -8,9 +8,8 @@ In the order of iBUG 300-W, counted from 0: jaw 0 to 16, brows 17 to 26, nose 27
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from .classifiers import WEIGHTS
 from .crops import Crop, align_face, crop_matrix
 
 POINTS = 68
+KEYPOINTS = WEIGHTS / "keypoints.onnx"
 # The labels of YouTube Faces lie this far to the right of where others see the points, and their mirror images to the
 # left: in distances of the outer eye corners, the mean of 3,462 frames against both teachers of pseudo_label.py.
 LABEL_SHIFT = 0.028
@@ -44,7 +44,7 @@ def mirror(points: np.ndarray, width: int) -> np.ndarray:
 
 
 class KeypointFinder:
-    """The network of a file that `train_keypoints.py` wrote, asked about a face and about its mirror image.
+    """The network of a file that `train_keypoints.py` wrote.
 
     crop: what it wants to see. shift: how far to the right of where it sees them the points are put, in distances of
     the outer eye corners, as the labels are that it learned from (`without_shift`).
@@ -67,23 +67,40 @@ class KeypointFinder:
     def __call__(self, image: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
         """The points of the faces of an (H, W, 3) uint8 RGB image with these (5, 2) landmarks, (N, 68, 2) float32.
 
-        Where the points show that a face was cut out badly, farther off than TOLERANCE, it is looked at once more.
+        The mean of what the network says of a face and of its mirror image, put where the labels are.
         """
+        return without_shift(self._search(image, landmarks, self._look_twice), -self.shift).astype(np.float32)
+
+    def exact(self, image: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
+        """The five landmarks (N, 5, 2) float32 of these faces as the points tell them, where they are seen.
+
+        The mirror image is not asked: a face in it would be cut out alike.
+        """
+        return five_landmarks(self._search(image, landmarks, self._look)).astype(np.float32)
+
+    def _search(self, image: np.ndarray, landmarks: Sequence[np.ndarray], look: Callable) -> np.ndarray:
+        """The points, (N, 68, 2), where they are seen. Where they show that a face was cut out badly, farther off than
+        TOLERANCE, it is looked at once more."""
         if not len(landmarks):
             return np.zeros((0, POINTS, 2), np.float32)
-        points = self._look(image, landmarks)
+        points = look(image, landmarks)
         better = five_landmarks(points)
         if again := [i for i, five in enumerate(landmarks) if misplaced(five, better[i], self.crop) > TOLERANCE]:
-            points[again] = self._look(image, better[again])
-        return without_shift(points, -self.shift).astype(np.float32)
+            points[again] = look(image, better[again])
+        return points
 
-    def _look(self, image: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
-        """The points of faces cut out by these landmarks, (N, 68, 2) in pixels of the image, where they are seen."""
+    def _look(self, image: np.ndarray, landmarks: Sequence[np.ndarray], twice: bool = False) -> np.ndarray:
+        """The points of faces cut out by these landmarks, in pixels of the image. twice: in the mirror image too."""
         crops = np.stack([align_face(image, five, self.crop) for five in landmarks])
-        both = np.concatenate([crops, crops[:, :, ::-1]])  # the faces, then their mirror images
-        own, other = self.session.run(None, {"faces": both})[0].reshape(2, -1, POINTS, 2)
-        points = (own + mirror(other, self.crop.width)) / 2
+        if twice:
+            crops = np.concatenate([crops, crops[:, :, ::-1]])
+        points = self.session.run(None, {"faces": crops})[0]
+        if twice:
+            points = (points[: len(landmarks)] + mirror(points[len(landmarks) :], self.crop.width)) / 2
         return np.stack([_leave(*pair, self.crop) for pair in zip(points, landmarks, strict=True)])
+
+    def _look_twice(self, image: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
+        return self._look(image, landmarks, twice=True)
 
 
 def misplaced(landmarks: np.ndarray, better: np.ndarray, crop: Crop) -> float:
@@ -109,4 +126,4 @@ def without_shift(points: np.ndarray, shift: float) -> np.ndarray:
 @lru_cache(maxsize=1)
 def open_keypoints() -> KeypointFinder:
     """The network of `glasses/weights/keypoints.onnx`, opened once. Raises what `KeypointFinder` raises."""
-    return KeypointFinder(Path(WEIGHTS) / "keypoints.onnx")
+    return KeypointFinder(KEYPOINTS)

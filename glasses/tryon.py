@@ -268,7 +268,8 @@ def draw_lenses(
         below = middle + (bottom - middle) * step(horizon, 0, 0.5)
         colour, opacity = np.where(horizon < 0, middle + (top - middle) * -horizon, below), np.full_like(u, 0.94)
     elif lens == "tinted":
-        colour, opacity = look.lit(np.array(design.tint)), 0.95 - 0.22 * step(v, -0.5, 1.1)
+        top, fade = design.opacity
+        colour, opacity = look.lit(np.array(design.tint)), top - fade * step(v, -0.5, 1.1)
     else:
         colour, opacity = look.lit(np.array([0.3, 0.34, 0.36])), np.full_like(u, 0.03)
 
@@ -305,7 +306,8 @@ def draw_glasses(image: np.ndarray, face: Face, design: Design, lens: str) -> No
     temples, front = paint(view, [left, right], behind_skull=True), paint(view, rims) * keep[..., None]
     mask = view.mask(outlines) * keep
 
-    solid = np.maximum(np.maximum(front[..., 3], temples[..., 3]), (0.06 if lens == "clear" else 0.8) * mask)
+    shading = {"clear": 0.06, "mirror": 0.8, "tinted": 0.8 * (design.opacity[0] / 0.95)}[lens]
+    solid = np.maximum(np.maximum(front[..., 3], temples[..., 3]), shading * mask)
     drawn = cover(cast_shadow(view, solid), temples)
     drawn = draw_glass(drawn, shields, view)
     drawn, covered = draw_lenses(drawn, mask, design, lens, view)

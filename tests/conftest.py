@@ -1,6 +1,7 @@
 """What several tests need: portraits, small data sets in the public layouts, and the way to the real faces."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,19 @@ import pytest
 import skimage
 from PIL import Image, ImageDraw
 
+from models import ARCHITECTURES
 from sample_photos import sample_photos
 
 ROOT = Path(__file__).parents[1]
+
+
+def needed_by(architecture: str) -> list[pytest.MarkDecorator]:
+    """The mark that leaves a test of this architecture out where its package is not installed."""
+    missing = architecture.startswith("efficientnet") and find_spec("efficientnet_lite_pytorch") is None
+    return [pytest.mark.skip(reason="needs efficientnet-lite-pytorch")] if missing else []
+
+
+EACH_ARCHITECTURE = [pytest.param(name, marks=needed_by(name)) for name in ARCHITECTURES]
 
 
 def pytest_addoption(parser):

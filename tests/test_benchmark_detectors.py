@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.detectors import any_face, at_the_landmarks, in_the_middle, laid, plot_detectors, turned
+from benchmarks.detectors import any_face, at_the_landmarks, in_the_middle, laid, open_detector, plot_detectors, turned
 from detector_architectures import Face
+from glasses import GlassesPipeline
+from glasses.photos import read_image
 
 LANDMARKS = np.float32([[40, 50], [60, 50], [50, 62], [42, 74], [58, 74]])
 
@@ -47,6 +49,15 @@ def test_a_face_is_so_many_percent_of_the_width_of_a_picture(percent, width):
     assert np.abs(middle).max() < 0.5 * eyes + 1
     if percent <= 10:
         assert (image[0, 0] == 10).all()
+
+
+def test_the_tool_finds_what_the_command_line_answers(astronaut, nobody):
+    tool, pipeline = open_detector("tool"), GlassesPipeline()
+    for file in (astronaut, *nobody[:3]):
+        image = read_image(file)[0]
+        assert [tuple(round(v) for v in face.box) for face in tool(image)] == [
+            face.box for face in pipeline.answer(image).faces
+        ]
 
 
 def test_what_is_found():

@@ -1,6 +1,7 @@
 """The benchmarks: what they count, what they write, and that what lies in results/ says where it came from."""
 
 import argparse
+import shutil
 import sys
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 
 import train
-from benchmarks import cross_validation, evaluation, input_size, latency, mutation, report, robustness
+from benchmarks import accuracy, cross_validation, evaluation, input_size, latency, mutation, report, robustness
 from benchmarks.accuracy import Faces, measure_network, train_network
 from benchmarks.cross_validation import balanced_part
 from benchmarks.installation import bytes_of
@@ -20,6 +21,7 @@ from data_load import Label, MeGlass
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from find_data import DataError
+from glasses.classifiers import CLASSIFIERS
 from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
 from glasses.crops import CROP, Crop
 from glasses.pipeline import Answer
@@ -79,6 +81,20 @@ def test_robustness_and_evaluation_write_the_note(tmp_path, monkeypatch):
         lines, tables = run_program(program, monkeypatch, folder, "--validate", f"meglass={few}")
         assert lines[-1] == "note: measured in a test"
         assert list(tables) == names
+
+
+def test_what_shows_nobody_has_no_accuracy_of_glasses(tmp_path, nobody, monkeypatch):
+    few = write_meglass(tmp_path / "few", people=24, each=2)
+    (tmp_path / "nobody").mkdir()
+    shutil.copy(nobody[0], tmp_path / "nobody")
+    for change in [*robustness.CHANGES][1:]:
+        monkeypatch.delitem(robustness.CHANGES, change)
+    validate = [f"meglass={few}", f"nobody={tmp_path / 'nobody'}"]
+    lines, _ = run_program(robustness, monkeypatch, tmp_path / "results", "--validate", *validate)
+    assert "48 faces, model glasses" in lines
+    options = argparse.Namespace(data=validate[:1], validate=validate[1:], corrections=None, cache=tmp_path / "cache")
+    faces = accuracy.load_faces(options)
+    assert list(faces.train) == list(faces.select) == list(faces.report) == ["meglass"]
 
 
 def test_crops_are_compared_in_a_table_of_their_own(meglass, tmp_path, monkeypatch):
@@ -241,14 +257,15 @@ def test_nobody_is_counted_apart_from_missed_glasses():
 
 def test_results_say_where_they_came_from():
     tables = {}
-    for name in ("accuracy", "latency", "cross_validation", "photo", "installation"):
+    for name in ("accuracy", "shipped", "latency", "cross_validation", "photo", "installation"):
         lines = (report.RESULTS / f"{name}.csv").read_text().splitlines()
         keys = [line[2:].split(":")[0] for line in lines if line.startswith("# ")]
         assert keys[:4] == ["command", "date", "machine", "versions"], name
         tables[name] = pd.read_csv(report.RESULTS / f"{name}.csv", comment="#")
     assert set(tables["latency"]["network"]) == set(SHAPES)
-    assert {*RECIPES, "weights/glasses", "weights/accurate"} <= set(tables["accuracy"]["network"])
-    assert set(tables["accuracy"]["shape"]) <= set(SHAPES)
+    assert {*RECIPES} <= set(tables["accuracy"]["network"])
+    assert {*CLASSIFIERS} <= set(tables["shipped"]["network"])
+    assert {*tables["accuracy"]["shape"], *tables["shipped"]["shape"]} <= set(SHAPES)
     folds = tables["cross_validation"].groupby(["network", "faces"])["fold"].nunique()
     assert (folds == 5).all()
     assert len(folds) == 10

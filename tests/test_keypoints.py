@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
+from detector_architectures import load_detector, main_face
 from glasses import cli, keypoints, output
 from glasses.drawing import annotate
 from glasses.keypoints import KeypointFinder, five_landmarks, open_keypoints, without_shift
@@ -135,6 +136,55 @@ def test_bad_landmarks_are_mended_by_the_second_look(faces):
 def test_no_faces_are_no_points(faces):
     points = open_keypoints()(faces.read(0), [])
     assert (points.shape, points.dtype) == ((0, 68, 2), np.float32)
+    exact = open_keypoints().exact(faces.read(0), [])
+    assert (exact.shape, exact.dtype) == ((0, 5, 2), np.float32)
+
+
+@pytest.mark.parametrize("way", SHOWN)
+def test_exact_landmarks_are_where_the_face_is_seen(faces, way):
+    """Without the shift of the labels; from landmarks as of a detector, in the errors of the points."""
+    errors, rng = [], np.random.default_rng(1)
+    for index in range(12):
+        image, truth = SHOWN[way](*faces[index])
+        five = five_landmarks(truth)
+        eyes = np.hypot(*(truth[45] - truth[36]))
+        spoilt = five + rng.normal(0, 0.03 * np.hypot(*(five[1] - five[0])), five.shape)
+        (exact,) = open_keypoints().exact(image, [spoilt])
+        assert (exact.shape, exact.dtype) == ((5, 2), np.float32)
+        errors.append(np.hypot(*(exact - five).T).mean() / eyes)
+        seen = without_shift(open_keypoints()(image, [spoilt]), open_keypoints().shift)
+        assert np.abs(exact - five_landmarks(seen)[0]).max() < 0.06 * eyes, "the mirror image would say nearly the same"
+    assert np.mean(errors) < MEAN
+    assert max(errors) < WORST
+
+
+@pytest.mark.parametrize("portrait", ["astronaut", "hopper"])
+def test_exact_landmarks_are_steadier_than_those_of_the_detector(portrait, request):
+    """A photo shifted by some pixels shows the same face: how far do its landmarks move on it?"""
+    image, detector = read_image(request.getfixturevalue(portrait))[0], load_detector("auto")
+    own, exact = [], []
+    for shift in np.random.default_rng(0).integers(0, 24, (12, 2)):
+        x, y = (int(v) for v in shift)
+        shifted = cv2.copyMakeBorder(image, y, 0, x, 0, cv2.BORDER_REPLICATE)
+        face = main_face(detector(shifted), shifted.shape)
+        own.append(face.landmarks - shift)
+        exact.append(open_keypoints().exact(shifted, [face.landmarks])[0] - shift)
+    spread = [np.sqrt(np.var(found, axis=0).sum(-1).mean()) for found in (own, exact)]
+    eyes = np.hypot(*np.mean(exact, axis=0)[:2].T @ (-1, 1))
+    assert spread[1] < spread[0] / 2
+    assert spread[1] < 0.02 * eyes
+
+
+def test_exact_landmarks_of_bad_ones_are_mended_by_the_second_look(faces):
+    image, truth = faces[3]
+    five = five_landmarks(truth)
+    cos, sin = 1.5 * np.cos(np.radians(15)), 1.5 * np.sin(np.radians(15))
+    spoilt = (five - five.mean(0)) @ np.array([[cos, sin], [-sin, cos]]) + five.mean(0) + (3, -2)
+    (exact,) = open_keypoints().exact(image, [spoilt])
+    again = open_keypoints().exact(image, [spoilt, five])
+    np.testing.assert_allclose(again[0], exact, atol=0.01)
+    left, before = (np.hypot(*(found - five).T).mean() for found in (exact, spoilt))
+    assert left < before / 3
 
 
 @pytest.mark.parametrize("landmarks", [np.zeros((5, 2)), np.full((5, 2), -1e4), np.full((5, 2), 40.0)])
@@ -285,18 +335,18 @@ def test_trouble_with_the_points_of_one_photo_does_not_lose_the_others(hopper, b
 def no_network(monkeypatch, tmp_path) -> Path:
     """As if the tool came without keypoints.onnx; where it is looked for."""
     (tmp_path / "empty").mkdir()
-    monkeypatch.setattr(keypoints, "WEIGHTS", tmp_path / "empty")
+    monkeypatch.setattr(keypoints, "KEYPOINTS", tmp_path / "empty" / "keypoints.onnx")
     open_keypoints.cache_clear()
     yield tmp_path / "empty" / "keypoints.onnx"
     open_keypoints.cache_clear()
 
 
-def test_the_network_is_opened_only_where_it_is_asked_for(no_network, hopper, capsys):
-    assert GlassesPipeline().answer(hopper).glasses is True
-    assert call(capsys, hopper)[0] == 0
-    with pytest.raises((ValueError, OSError), match=r"keypoints\.onnx"):
-        GlassesPipeline(keypoints=True)
-    status, out, err = call(capsys, hopper, "--keypoints")
+@pytest.mark.parametrize("asked", [False, True])
+def test_without_the_network_no_pipeline_is_made(no_network, hopper, capsys, asked):
+    """Every face is cut out by its points, whether they are asked for or not."""
+    with pytest.raises(FileNotFoundError, match=r"keypoints\.onnx"):
+        GlassesPipeline(keypoints=asked)
+    status, out, err = call(capsys, hopper, *(["--keypoints"] if asked else []))
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("glasses")
     assert str(no_network) in err

@@ -3,44 +3,110 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
+from conftest import EACH_ARCHITECTURE
 from data_load import Label
-from losses import HINT_LAYERS, Distillation, believed, distillation_loss, glasses_loss, hint_loss, wing_loss
-from models import ARCHITECTURES, GlassesCNN, make_model
+from losses import (
+    HINT_LAYERS,
+    Distillation,
+    believed,
+    distillation_loss,
+    glasses_loss,
+    hint_loss,
+    log_likelihoods,
+    wing_loss,
+)
+from models import GlassesCNN, make_model
+
+
+def logits_of(kinds: list[list[float]], face: list[float]) -> torch.Tensor:
+    """(B, 4) logits of these probabilities: of the three kinds, and of a face."""
+    return torch.cat([torch.tensor(kinds).log(), torch.tensor(face).logit()[:, None]], dim=1)
+
+
+def test_likelihoods_by_hand():
+    """First a face or none, then what it wears: 0.8 of 0.2, 0.5, 0.3."""
+    found = log_likelihoods(logits_of([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]], [0.8, 0.5])).exp()
+    by_hand = {
+        Label.NONE: (0.16, 0.30),
+        Label.EYEGLASSES: (0.40, 0.05),
+        Label.SUNGLASSES: (0.24, 0.15),
+        Label.UNKNOWN_KIND: (0.64, 0.20),
+        Label.NOBODY: (0.2, 0.5),
+    }
+    assert found.shape == (2, len(Label))
+    for label, expected in by_hand.items():
+        assert found[:, label].tolist() == pytest.approx(expected, abs=1e-6), label
+    together = found[:, [Label.NONE, Label.UNKNOWN_KIND, Label.NOBODY]].sum(1)
+    assert together.tolist() == pytest.approx([1, 1])
+    assert torch.isfinite(log_likelihoods(torch.tensor([[-900.0, 900, 0, 900], [0, 0, 0, -900]]))).all()
 
 
 def test_loss_of_unknown_kind_is_minus_log_of_the_sum():
-    p = torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
-    loss = glasses_loss(p.log(), torch.tensor([Label.UNKNOWN_KIND, Label.UNKNOWN_KIND]))
-    assert loss.item() == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2, abs=1e-6)
+    logits = logits_of([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]], [0.8, 0.5])
+    loss = glasses_loss(logits, torch.tensor([Label.UNKNOWN_KIND, Label.UNKNOWN_KIND]))
+    assert loss.item() == pytest.approx(-(np.log(0.64) + np.log(0.2)) / 2, abs=1e-6)
+
+
+def test_what_is_nobody_wears_nothing_to_learn_from():
+    """The loss of such a row is that of its last logit alone, also with smoothed labels, and no kind is pulled at."""
+    torch.manual_seed(0)
+    logits = torch.randn(6, 4, requires_grad=True)
+    labels = torch.tensor([Label.NOBODY, Label.NONE, Label.NOBODY, Label.SUNGLASSES, Label.UNKNOWN_KIND, Label.NOBODY])
+    glasses_loss(logits, labels, 0.1).backward()
+    nobody = labels == Label.NOBODY
+    assert logits.grad[nobody, :3].abs().max() == 0
+    torch.testing.assert_close(logits.grad[nobody, 3], logits[nobody, 3].sigmoid() / 6)
+    torch.testing.assert_close(logits.grad[~nobody, 3], -(1 - logits[~nobody, 3].sigmoid()) / 6)
+    assert logits.grad[~nobody, :3].abs().min() > 0
+    alone = glasses_loss(logits[nobody], labels[nobody], 0.1)
+    assert alone.item() == pytest.approx(F.softplus(logits[nobody, 3]).mean().item(), abs=1e-6)
 
 
 def test_smoothing_takes_some_labels_at_random():
-    logits = torch.tensor([0.5, 0.25, 0.25]).log()[None]
+    logits = logits_of([[0.5, 0.25, 0.25]], [0.8])
     for label, hit in ((Label.NONE, 0.5), (Label.EYEGLASSES, 0.25)):
-        expected = -(0.9 * np.log(hit) + 0.1 * np.log(0.5))
+        expected = -(0.9 * np.log(hit) + 0.1 * np.log(0.5)) - np.log(0.8)
         assert glasses_loss(logits, torch.tensor([label]), 0.1).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_distillation_by_hand():
-    logits, teacher = (
-        torch.tensor([[1.0, 0.0, -1.0], [0.0, 2.0, 0.0]]),
-        torch.tensor([[3.0, 0.0, 0.0], [0.0, 9.0, 0.0]]),
-    )
-    labels = torch.tensor([Label.NONE, Label.NONE])  # the teacher is sure that the second label is wrong
-    soft, ours = (teacher / 3).softmax(1), (logits / 3).log_softmax(1)
-    distance = 9 * (soft * (soft.log() - ours)).sum(1).mean()
-    doubted = teacher.softmax(1)[1, 0] / 0.1
-    plain = -(logits.log_softmax(1)[:, 0] * torch.stack([torch.tensor(1.0), doubted])).mean()
+    logits = torch.tensor([[1.0, 0.0, -1.0, 2.0], [0.0, 2.0, 0.0, 0.5], [0.3, 0.2, 0.1, 1.0]])
+    teacher = torch.tensor([[3.0, 0.0, 0.0, 4.0], [0.0, 9.0, 0.0, 4.0], [7.0, 0.0, 0.0, -2.0]])
+    labels = torch.tensor([Label.NONE, Label.NONE, Label.NOBODY])  # the teacher is sure that the second is wrong
+    soft, ours = (teacher[:, :3] / 3).softmax(1), (logits[:, :3] / 3).softmax(1)
+    kinds = (soft * (soft / ours).log()).sum(1)[:2]  # of nobody the kinds do not matter
+    p, q = (teacher[:, 3] / 3).sigmoid(), (logits[:, 3] / 3).sigmoid()
+    face = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    distance = 9 * (kinds.sum() + face.sum()) / 3
+
+    def likely(z: torch.Tensor) -> list[torch.Tensor]:
+        return [*(z[:2, :3].softmax(1)[:, 0] * z[:2, 3].sigmoid()), 1 - z[2, 3].sigmoid()]
+
+    doubted = likely(teacher)[1] / 0.1
+    assert doubted < 0.01
+    plain = -sum(w * one.log() for w, one in zip((1, doubted, 1), likely(logits), strict=True)) / 3
     assert distillation_loss(logits, labels, teacher) == pytest.approx((0.7 * distance + 0.3 * plain).item(), rel=1e-5)
-    both = distillation_loss(teacher, torch.tensor([Label.UNKNOWN_KIND, Label.UNKNOWN_KIND]), teacher, share=1.0)
+    both = distillation_loss(teacher, torch.tensor([Label.UNKNOWN_KIND] * 3), teacher, share=1.0)
     assert both.item() == pytest.approx(0, abs=1e-6)
 
 
+def test_a_student_is_taught_no_kinds_of_nobody():
+    torch.manual_seed(0)
+    logits, teacher = torch.randn(4, 4, requires_grad=True), torch.randn(4, 4)
+    labels = torch.tensor([Label.NOBODY, Label.NONE, Label.NOBODY, Label.EYEGLASSES])
+    distillation_loss(logits, labels, teacher, smoothing=0.01).backward()
+    assert logits.grad[::2, :3].abs().max() == 0
+    assert logits.grad[1::2, :3].abs().min() > 0
+    assert logits.grad[:, 3].abs().min() > 0
+
+
 def test_a_label_counts_unless_the_teacher_rules_it_out():
-    teacher = torch.tensor([[0.5, 0.3, 0.2], [0.98, 0.015, 0.005], [0.98, 0.015, 0.005]]).log()
-    labels = torch.tensor([Label.SUNGLASSES, Label.UNKNOWN_KIND, Label.SUNGLASSES])
-    assert believed(teacher, labels).tolist() == pytest.approx([1, 0.2, 0.05])
+    kinds = [[0.5, 0.3, 0.2], [0.98, 0.015, 0.005], [0.98, 0.015, 0.005], [0.4, 0.3, 0.3], [0.4, 0.3, 0.3]]
+    teacher = logits_of(kinds, [0.8, 0.8, 0.8, 0.95, 0.1])
+    labels = torch.tensor([Label.SUNGLASSES, Label.UNKNOWN_KIND, Label.SUNGLASSES, Label.NOBODY, Label.NONE])
+    assert believed(teacher, labels).tolist() == pytest.approx([1, 0.16, 0.04, 0.5, 0.4], rel=1e-4)
 
 
 def test_hints_compare_where_maps_are_active():
@@ -53,9 +119,9 @@ def test_hints_compare_where_maps_are_active():
     assert hint_loss(left, larger).item() < 0.1
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", EACH_ARCHITECTURE)
 def test_hints_come_from_maps_of_an_eighth_of_the_size(architecture):
-    model, seen = make_model(architecture), []
+    model, seen = make_model(architecture, pretrained=False), []
     model.get_submodule(HINT_LAYERS[architecture]).register_forward_hook(lambda *call: seen.append(call[2].shape))
     model.eval()(torch.rand(1, 3, 64, 96))
     assert seen[0][2] in (7, 8)

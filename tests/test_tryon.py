@@ -1,5 +1,7 @@
 """Trying glasses on: the pose against heads of known pose, what may change in a photo, and the command line."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -166,6 +168,16 @@ def test_lenses(photo, worn):
     assert {name for name, frame in FRAMES.items() if frame.kind == "clear"} == CLEAR
     for name, drawn in worn.items():
         assert (drawn[99:104, 201:205].mean() > 50) == (name in CLEAR)
+
+
+def test_tinted_lenses_are_as_opaque_as_their_design_says(photo, monkeypatch):
+    skin, light = np.full(photo.shape, 200, np.uint8), {}
+    for opacity in ((0.95, 0.0), (0.5, 0.0), (0.5, 0.4), (0.0, 0.0)):
+        monkeypatch.setitem(FRAMES, "round", replace(FRAMES["round"], opacity=opacity, tint=(0, 0, 0)))
+        drawn = try_on(skin, POINTS, "round", "tinted").mean(2)
+        light[opacity] = drawn[101:104, 201:206].mean(), drawn[114:117, 201:206].mean()  # middle, bottom of a lens
+    assert light[0.95, 0][0] < 50 < light[0.5, 0][0] < 150 < light[0, 0][0]
+    assert light[0.5, 0.4][1] - light[0.5, 0][1] > 40, "clearer at the bottom"
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
