@@ -185,10 +185,11 @@ def milliseconds(detector: Detector, images: Sequence[np.ndarray]) -> np.ndarray
 def megabytes(name: str, file: Path) -> float:
     """Peak memory of a process that has looked at one photo."""
     code = (
-        "import sys, cv2; from detector_architectures import shrink; from timing import peak_memory; "
-        "from benchmarks.detectors import open_detector; "
-        "from glasses.photos import read_image; cv2.setNumThreads(1); name, file, size = sys.argv[1:]; "
-        "open_detector(name)(shrink(read_image(file)[0], int(size))[0]); print(peak_memory() / 1e6)"
+        "import sys, cv2; from detector_architectures import load_detector, shrink; from timing import peak_memory; "
+        "from glasses import GlassesPipeline; from glasses.photos import read_image; "
+        "cv2.setNumThreads(1); name, file, size = sys.argv[1:]; image, _ = shrink(read_image(file)[0], int(size)); "
+        f"look = GlassesPipeline(workers=1).answer if name == '{Tool.name}' else load_detector(name); "
+        "look(image); print(peak_memory() / 1e6)"
     )
     arguments = [sys.executable, "-c", code, name, str(file), str(LONG_SIDE)]
     return float(subprocess.run(arguments, check=True, capture_output=True, text=True, cwd=ROOT).stdout)

@@ -92,7 +92,9 @@ def test_what_shows_nobody_has_no_accuracy_of_glasses(tmp_path, nobody, monkeypa
     validate = [f"meglass={few}", f"nobody={tmp_path / 'nobody'}"]
     lines, _ = run_program(robustness, monkeypatch, tmp_path / "results", "--validate", *validate)
     assert "48 faces, model glasses" in lines
-    options = argparse.Namespace(data=validate[:1], validate=validate[1:], corrections=None, cache=tmp_path / "cache")
+    options = argparse.Namespace(
+        data=validate[:1], validate=validate[1:], corrections=None, cache=tmp_path / "cache", shipped=False
+    )
     faces = accuracy.load_faces(options)
     assert list(faces.train) == list(faces.select) == list(faces.report) == ["meglass"]
 
