@@ -27,7 +27,7 @@ import hashlib
 import os
 import queue
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -97,10 +97,7 @@ def agreed(looks: Sequence[list[Face]], others: list[Face]) -> list[Face]:
     A face has one partner among `others`, or none and is CERTAIN in all looks. [] where a face is neither, where one
     of `others` is no partner, and where a look is unsure of a further face.
     """
-    faces: list[Face] = []
-    for face in sorted((face for look in looks for face in look), key=lambda face: -face.score):
-        if all(face.overlap(other) < AGREE for other in faces):
-            faces.append(face)
+    faces = surest((face for look in looks for face in look), AGREE)
     partners = [[i for i, other in enumerate(others) if face.overlap(other) >= AGREE] for face in faces]
     one_to_one = sorted(i for found in partners for i in found) == list(range(len(others)))
     sure = all(
@@ -108,6 +105,15 @@ def agreed(looks: Sequence[list[Face]], others: list[Face]) -> list[Face]:
         for face, found in zip(faces, partners, strict=True)
     )
     return faces if one_to_one and sure else []
+
+
+def surest(faces: Iterable[Face], overlap: float) -> list[Face]:
+    """The surest of those at one place, the surest first; two are at one place from this IoU on."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if all(face.overlap(other) < overlap for other in kept):
+            kept.append(face)
+    return kept
 
 
 def seen_by_both(looks: Sequence[list[Face]], found: list[Face]) -> list[Face]:
@@ -242,11 +248,7 @@ def digest(pictures: Sequence[Picture]) -> str:
 
 def likely_boxes(finder: Finder, image: np.ndarray) -> list[tuple[float, ...]]:
     """x, y, w, h of the LIKELIEST places of an (H, W, 3) uint8 RGB image, no two at one place, the likeliest first."""
-    faces: list[Face] = []
-    looks = [face for size in LOOKS for face in finder.look(image, size, POSSIBLE)]
-    for face in sorted(looks, key=lambda face: -face.score):
-        if all(face.overlap(other) < SAME for other in faces):
-            faces.append(face)
+    faces = surest((face for size in LOOKS for face in finder.look(image, size, POSSIBLE)), SAME)
     return [face.box for face in faces[:LIKELIEST]]
 
 
