@@ -212,48 +212,77 @@ def _store_fp16(values: np.ndarray, name: str, number: int) -> tuple[list["onnx.
 
 
 def quantize_onnx(classifier: Classifier, path: str | os.PathLike, crops: np.ndarray) -> Path:
-    """Write `classifier` as ONNX whose convolutions compute in 8-bit integers, by onnxruntime's static quantization.
+    """Write `classifier` as ONNX whose convolutions compute in 8-bit integers.
 
     crops: (N, 64, 96, 3) uint8, some hundreds of faces, on which the range of each map is found. The normalisation
     before them and the softmax after stay in float32. Raises ImportError where onnx or onnxruntime is not installed.
     """
     import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = onnx.load(export_onnx(classifier, Path(folder) / "plain.onnx"))
+    header = {one.key: json.loads(one.value) for one in plain.metadata_props}
+    return save_onnx(quantize(plain, crops), path, header | {"arithmetic": "int8"})
+
+
+def quantize(model: "onnx.ModelProto", pictures: np.ndarray, exact: Sequence[int] = ()) -> "onnx.ModelProto":
+    """The model with convolutions in 8-bit integers, by onnxruntime's static quantization.
+
+    pictures: (N, H, W, 3) uint8 for its one input, on which the range of each map is found. exact: the numbers of those
+    convolutions, in their order, that stay in float32. Weights have 7 bits, as processors without instructions for
+    8-bit integers (VNNI) add up two products in 16 bits.
+    """
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Crops(CalibrationDataReader):
-        """32 faces at a time, as the quantizer asks for them."""
+    class Pictures(CalibrationDataReader):
+        """32 at a time, as the quantizer asks for them."""
 
         def __init__(self):
-            self.batches = iter(np.array_split(crops, math.ceil(len(crops) / 32)))
+            self.batches = iter(np.array_split(pictures, math.ceil(len(pictures) / 32)))
 
         def get_next(self):
             batch = next(self.batches, None)
-            return None if batch is None else {"faces": batch}
+            return None if batch is None else {model.graph.input[0].name: batch}
 
+    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
     with tempfile.TemporaryDirectory() as folder:
         plain, quantized = Path(folder) / "plain.onnx", Path(folder) / "quantized.onnx"
-        export_onnx(classifier, plain)
-        properties = {one.key: one.value for one in onnx.load(plain).metadata_props}
+        onnx.save(model, plain)
         level = logging.getLogger().level
         logging.getLogger().setLevel(logging.ERROR)  # it advises a step that changes nothing here
         try:
             quantize_static(
                 plain,
                 quantized,
-                Crops(),
+                Pictures(),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
+                reduce_range=True,
                 op_types_to_quantize=["Conv", "Gemm", "Relu"],
+                nodes_to_exclude=[convolutions[number] for number in exact],
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
             )
         finally:
             logging.getLogger().setLevel(level)
-        model = strip(onnx.load(quantized))
-    onnx.helper.set_model_props(model, properties | {"arithmetic": json.dumps("int8")})
-    with whole_file(path) as partial:
-        onnx.save(model, partial)
-    return Path(path)
+        return strip(share_constants(onnx.load(quantized)))
+
+
+def share_constants(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """The model with each of several equal constants stored once, in place: the quantizer writes many zeros."""
+    from onnx import numpy_helper
+
+    known: dict[tuple, str] = {}
+    names: dict[str, str] = {}
+    for tensor in list(model.graph.initializer):
+        value = numpy_helper.to_array(tensor)
+        names[tensor.name] = known.setdefault((value.dtype.str, value.shape, value.tobytes()), tensor.name)
+        if names[tensor.name] != tensor.name:
+            model.graph.initializer.remove(tensor)
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    return model
 
 
 def calibration_crops(source: str, count: int = 512) -> np.ndarray:

@@ -10,13 +10,18 @@ whose sides are multiples of 32, and for each of the A cells outputs "score" (N,
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compress import as_onnx, save_onnx, store_weights
-from face_finder import STRIDES, FaceFinder, decode
+from compress import as_onnx, quantize, save_onnx, store_weights
+from face_finder import NUMBERS, STRIDES, FaceFinder, decode
 from models import fold_batch_norm
+
+if TYPE_CHECKING:
+    import onnx
 
 OUTPUTS = ("score", "box", "landmarks")
 
@@ -36,17 +41,30 @@ class PicturesToFaces(nn.Module):
 
 
 def export_finder(
-    network: FaceFinder, path: str | os.PathLike, header: dict | None = None, weights: str = "int8"
+    network: FaceFinder, path: str | os.PathLike, header: dict | None = None, pictures: np.ndarray | None = None
 ) -> Path:
     """Write a face finder as ONNX, for any number of pictures of one size; the file appears whole or not at all.
 
-    header: for the metadata. weights: one of `compress.STORED`. Raises ImportError where onnx or onnxscript is not
-    installed.
+    header: for the metadata. pictures: (N, H, W, 3) uint8, some hundreds, on which the ranges of its maps are found: it
+    then computes in 8-bit integers, but for the first and the last convolutions; without them weights are only stored
+    so. Raises ImportError where onnx, onnxscript or onnxruntime is not installed.
     """
     dim = torch.export.Dim
     sizes = {0: dim("pictures", min=1, max=2**10), 1: 32 * dim("rows", max=2**9), 2: 32 * dim("columns", max=2**9)}
-    pictures = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
-    model = as_onnx(PicturesToFaces(fold_batch_norm(network)), pictures, sizes, "pictures", OUTPUTS)
-    store_weights(model, weights)
+    example = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
+    model = as_onnx(PicturesToFaces(fold_batch_norm(network)), example, sizes, "pictures", OUTPUTS)
     about = {"strides": STRIDES, "box": "x, y, w, h", "landmarks": "two eyes, nose tip, two mouth corners"}
+    if pictures is None:
+        store_weights(model, "int8")
+    else:
+        model = quantize(model, pictures, exact=first_and_last(model))
+        store_weights(model, "fp16")  # the others
+        about["arithmetic"] = "int8"
     return save_onnx(model, path, about | (header or {}))
+
+
+def first_and_last(model: "onnx.ModelProto") -> list[int]:
+    """The numbers of the convolutions that see the picture, and that give the answers."""
+    weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    shapes = [weights[node.input[1]] for node in model.graph.node if node.op_type == "Conv"]
+    return [number for number, (out, seen, *_) in enumerate(shapes) if seen == 3 or out == NUMBERS]

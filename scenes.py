@@ -1,6 +1,7 @@
 """Where do pictures with known faces come from, when no data set has them?  Faces labelled once, scenes made of them.
 
-    python scenes.py label --data celeba=PATH lfw=PATH folder=PATH/masks [--out .cache/finder] [--workers 2]
+    python scenes.py label --data celeba=PATH lfw=PATH masks=PATH [--by-eye weights/finder_labels.csv]
+                           [--out .cache/finder] [--workers 2]
     python scenes.py show --data celeba=PATH lfw=PATH [--nobody PATH] [--tables .cache/finder] [--out scenes.png]
     python scenes.py patches --nobody PATH --out DIR [--workers 2]
 
@@ -8,8 +9,10 @@
 see, or that `slim` is certain of at both sizes, as of faces with a mask, which `mtcnn` mostly misses. A picture in
 which either sees anything else is left out, unless all that `slim` or the `finder` of an earlier
 round is sure of is seen by both. The points of the others come from `glasses/weights/keypoints.onnx`,
-without the labels' shift. In --out a table a source, `<source>.csv`: file, face (its number, -1 for a picture left
-out), score, and 0 to 135, the points x0, y0, ... in pixels. It is written again and again while it grows; a second call
+without the labels' shift. --by-eye is a table of faces in pictures that would be left out, profiles with a mask for the
+most part: source, file, and x0, y0 to x4, y4, the five landmarks in pixels. In --out a table a source, `<source>.csv`:
+file, face (its number, -1 for a picture left out), score (0 of one by eye), and 0 to 135, the points x0, y0, ... in
+pixels. It is written again and again while it grows; a second call
 goes on with the pictures that it lacks.
 
 `show` draws scenes with their boxes and landmarks, as train_finder.py learns from them.
@@ -60,6 +63,8 @@ SURE, CERTAIN = 0.6, 0.8  # score of `slim` of a face that `mtcnn` sees too, and
 UNSURE = 0.2  # score of `finder` from which on a face counts that `slim` sees too
 AGREE = 0.4  # IoU of two boxes of one face: `mtcnn` has narrower ones than `slim`
 MOST = 32  # faces of a scene
+BY_EYE = 4.0  # times as often as others is a picture drawn whose faces were labelled by eye
+EYE_COLUMNS = [f"{axis}{i}" for i in range(5) for axis in "xy"]
 CHUNK = 20  # pictures after which the table is written
 LOOKS, POSSIBLE = (192, 640), 0.02  # pixels at which the finder looks at nobody, and its score from which on it counts
 LIKELIEST, AT_RANDOM = 6, 2  # patches of a picture at most: where the finder looks, and anywhere
@@ -78,17 +83,25 @@ class Labeller:
         self.slims = [Slim(160, DOUBT), Slim(SEARCHED, DOUBT)]
         self.mtcnn, self.finder, self.keypoints = load_detector("mtcnn"), Finder(), open_keypoints()
 
-    def __call__(self, image: np.ndarray) -> list[tuple[float, np.ndarray]] | None:
-        """Of each face of an (H, W, 3) uint8 RGB image its score and (68, 2) points; None for one to leave out."""
+    def __call__(self, image: np.ndarray, by_eye: Sequence[np.ndarray] = ()) -> list[tuple[float, np.ndarray]] | None:
+        """Of each face of an (H, W, 3) uint8 RGB image its score and (68, 2) points; None for one to leave out.
+
+        by_eye: the (5, 2) landmarks of all its faces, where they are known.
+        """
         scale = max(1.0, SEARCHED / max(image.shape[:2]))
         large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else image
-        looks = [slim(large) for slim in self.slims]
-        faces = agreed(looks, self.mtcnn(large)) or seen_by_both(looks, self.finder.look(large, SEARCHED, UNSURE))
-        if not faces:
+        found = [(0.0, (five + 0.5) * scale - 0.5) for five in by_eye] or self._search(large)
+        if not found:
             return None
-        points = self.keypoints(large, [face.landmarks for face in faces])
-        points = without_shift(points, self.keypoints.shift)
-        return [(face.score, (one + 0.5) / scale - 0.5) for face, one in zip(faces, points, strict=True)]
+        points = self.keypoints(large, [landmarks for _, landmarks in found])
+        points = (without_shift(points, self.keypoints.shift) + 0.5) / scale - 0.5
+        return [(score, one) for (score, _), one in zip(found, points, strict=True)]
+
+    def _search(self, image: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """Score and landmarks of all faces; [] where it cannot be sure of them."""
+        looks = [slim(image) for slim in self.slims]
+        faces = agreed(looks, self.mtcnn(image)) or seen_by_both(looks, self.finder.look(image, SEARCHED, UNSURE))
+        return [(face.score, face.landmarks) for face in faces]
 
 
 def agreed(looks: Sequence[list[Face]], others: list[Face]) -> list[Face]:
@@ -136,8 +149,13 @@ def _certain(face: Face, look: list[Face]) -> bool:
     return any(other.score >= CERTAIN and face.overlap(other) >= AGREE for other in look)
 
 
-def label_source(faces: FaceDataset, table: Path, workers: int, limit: int = 0) -> pd.DataFrame:
-    """Write the table of a source, of `limit` pictures, evenly drawn, or of all; those that it has already stay."""
+def label_source(
+    faces: FaceDataset, table: Path, workers: int, limit: int = 0, by_eye: dict[str, list[np.ndarray]] | None = None
+) -> pd.DataFrame:
+    """Write the table of a source, of `limit` pictures, evenly drawn, or of all; those that it has already stay.
+
+    by_eye: file -> the (5, 2) landmarks of all its faces, as `read_by_eye` reads them.
+    """
     known = read_table(table) if table.is_file() else pd.DataFrame(columns=["file", "face", "score", *COLUMNS])
     files = [file for file in faces.files if not held(faces, file)]
     files = evenly(files, limit) if limit else files
@@ -150,7 +168,7 @@ def label_source(faces: FaceDataset, table: Path, workers: int, limit: int = 0) 
     def rows(name: str) -> list[list]:
         labeller = labellers.get()
         try:
-            found = labeller(read_image(names[name], max_side=None)[0])
+            found = labeller(read_image(names[name], max_side=None)[0], (by_eye or {}).get(name, ()))
         except PhotoError as error:
             raise DataError(f"{faces.source}: {names[name]}: {error}; fix or remove it") from error
         finally:
@@ -168,6 +186,20 @@ def label_source(faces: FaceDataset, table: Path, workers: int, limit: int = 0) 
                 known.to_csv(partial, index=False)
             bar.update(min(CHUNK, len(left) - start))
     return known
+
+
+def read_by_eye(path: Path) -> dict[str, dict[str, list[np.ndarray]]]:
+    """source -> file -> the (5, 2) landmarks of all its faces. Raises DataError for anything else."""
+    try:
+        table = pd.read_csv(path, dtype={"source": str, "file": str})
+        points = table[EYE_COLUMNS].to_numpy(np.float32).reshape(-1, 5, 2)
+        found: dict[str, dict[str, list[np.ndarray]]] = {}
+        for source, file, landmarks in zip(table["source"], table["file"], points, strict=True):
+            found.setdefault(source, {}).setdefault(file, []).append(landmarks)
+    except (KeyError, ValueError, OSError) as error:  # pandas raises ValueErrors for what is no table
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is not a table of source, file, {', '.join(EYE_COLUMNS)}: {reason}") from error
+    return found
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -194,7 +226,8 @@ def evenly(items: Sequence, count: int) -> list:
 def people_parts(sources: dict[str, str], tables: Path) -> dict[str, list[Picture]]:
     """The pictures of the sources, name -> path, by part. Raises DataError, also where a table is missing.
 
-    Each source is drawn as often as the square root of its size says, so that a small one, as that of masks, counts.
+    Each source is drawn as often as the square root of its size says, so that a small one, as that of masks, counts,
+    and in it those labelled by eye BY_EYE times as often as others: no detector knew them.
     """
     dealt = load_sources(sources, {})
     parts: dict[str, list[Picture]] = {}
@@ -208,7 +241,11 @@ def people_parts(sources: dict[str, str], tables: Path) -> dict[str, list[Pictur
             keys = {file: os.path.relpath(file, faces.root) for file in faces.files if not held(faces, file)}
             files = [file for file, key in keys.items() if key in rows]
             weight = 1 / np.sqrt(max(1, len(files)))
-            parts[part] += [Picture(file, points[rows[keys[file]]], weight) for file in files]
+            scores = table["score"].to_numpy()
+            for file in files:
+                chosen = rows[keys[file]]
+                times = 1.0 if scores[chosen].any() else BY_EYE
+                parts[part].append(Picture(file, points[chosen], times * weight))
     if not parts["train"] or not parts["select"]:
         raise DataError(f"no labelled faces to train and to select on: python scenes.py label writes {tables}")
     return parts
@@ -352,6 +389,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     label = commands.add_parser("label", help="find the faces of the sources' pictures, once")
     label.add_argument("--out", type=Path, default=Path(".cache/finder"), help="folder of the tables")
     label.add_argument("--workers", type=int, default=os.cpu_count(), help="threads")
+    label.add_argument("--by-eye", type=Path, metavar="FILE", help="table of faces in pictures that were left out")
     label.add_argument("--limit", type=int, default=0, help="pictures of each source (default: all)")
     show = commands.add_parser("show", help="draw scenes with their faces")
     show.add_argument("--nobody", type=Path, help="folder with pictures of nobody")
@@ -383,8 +421,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cv2.imwrite(str(options.out), cv2.cvtColor(sheet(scenes), cv2.COLOR_RGB2BGR))
             print(f"wrote {options.out}")
             return 0
+        by_eye = read_by_eye(options.by_eye) if options.by_eye else {}
         for name, path in sources.items():
-            table = label_source(open_source(name, path), options.out / f"{name}.csv", options.workers, options.limit)
+            source, file = open_source(name, path), options.out / f"{name}.csv"
+            table = label_source(source, file, options.workers, options.limit, by_eye.get(name))
             kept = table[table["face"] >= 0]
             count = table["file"].nunique()
             print(

@@ -132,15 +132,32 @@ def find_again(image: np.ndarray, face: Face, look: Detector) -> Face | None:
     return None if best is None or best.overlap(face) < SAME else best
 
 
-def shrink(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
-    """The image with at most `size` pixels on its long side, and the factor, at most 1, it was shrunk by."""
-    scale = min(1.0, size / max(image.shape[:2]))
-    if scale == 1:
-        return image, scale
+def halved(image: np.ndarray, factor: float) -> tuple[np.ndarray, float]:
+    """The image at 1/2, 1/4, ... of its size, the smallest that is not below `factor`, and which one it is.
+
+    A pixel is the mean of four. Another factor takes OpenCV's INTER_AREA ten times as long; after this one, bilinear
+    interpolation does not alias.
+    """
     import cv2  # not at the top: the command line asks this module for the detectors' names before it needs more
 
+    share = 1.0
+    while factor <= share / 2 and min(image.shape[:2]) > 1:
+        height, width = (side // 2 for side in image.shape[:2])
+        image = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+        share /= 2
+    return image, share
+
+
+def shrink(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
+    """The image with at most `size` pixels on its long side, and the factor, at most 1, it was shrunk by."""
+    if size >= max(image.shape[:2]):
+        return image, 1.0
+    import cv2
+
+    image, share = halved(image, size / max(image.shape[:2]))
+    scale = size / max(image.shape[:2])
     width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), scale
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), share * scale
 
 
 def main_face(faces: list[Face], shape: tuple[int, ...]) -> Face | None:

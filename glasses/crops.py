@@ -9,6 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from detector_architectures import halved
+
 KINDS = ("none", "eyeglasses", "sunglasses")  # of eyewear, in the order of a network's outputs
 
 
@@ -48,15 +50,17 @@ def align_face(image: np.ndarray, landmarks: np.ndarray, crop: Crop = CROP) -> n
 
 def crop_matrix(landmarks: np.ndarray, crop: Crop = CROP) -> np.ndarray:
     """The (2, 3) map from pixels of the photo to those of `crop`: a turn, a scale and a shift."""
-    eye, other_eye, _, mouth, other_mouth = np.asarray(landmarks, dtype=np.float64)
+    points = np.asarray(landmarks, dtype=np.float64).tolist()  # numbers of Python: for so few they are much faster
+    eye, other_eye, _, mouth, other_mouth = (complex(x, y) for x, y in points)
     eyes = (eye + other_eye) / 2
     across, down = other_eye - eye, (mouth + other_mouth) / 2 - eyes
-    level = across + np.array([down[1], -down[0]])  # both say where the face's right is: their mean is steadier
-    unit = max(np.hypot(*across), np.hypot(*down), 1.0)
-    cos, sin = level / max(np.hypot(*level), 1e-6) if level.any() else (1.0, 0.0)
-    centre = eyes + crop.drop * unit * np.array([-sin, cos])
-    turn = crop.unit / unit * np.array([[cos, sin], [-sin, cos]])
-    return np.column_stack([turn, crop.centre - turn @ centre])
+    level = across - 1j * down  # both say where the face's right is: their mean is steadier
+    unit = max(abs(across), abs(down), 1.0)
+    right = level / max(abs(level), 1e-6) if level else 1.0
+    centre = eyes + crop.drop * unit * 1j * right
+    turn = crop.unit / unit * right.conjugate()
+    shift = complex(*crop.centre) - turn * centre
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
 def crop_scale(landmarks: np.ndarray, crop: Crop = CROP) -> float:
@@ -66,9 +70,9 @@ def crop_scale(landmarks: np.ndarray, crop: Crop = CROP) -> float:
 
 def warp_face(image: np.ndarray, matrix: np.ndarray, crop: Crop = CROP) -> np.ndarray:
     """The picture that the (2, 3) `matrix` of `crop_matrix` cuts out of `image`, without aliasing."""
-    turn, shift = matrix[:, :2], matrix[:, 2]
+    turn = matrix[:, :2]
     scale = float(np.hypot(*turn[0]))
-    centre = np.linalg.solve(turn, crop.centre - shift)
+    centre = turn.T @ (crop.centre - matrix[:, 2]) / scale**2  # of the crop, in the photo: `turn` is a turn and a scale
 
     # Only the surroundings of the face are touched; they are the same for a crop with and without a margin.
     reach = max(np.hypot(crop.width, crop.height) / 2 + 2 * scale, 2.6 * crop.unit) / scale
@@ -78,11 +82,8 @@ def warp_face(image: np.ndarray, matrix: np.ndarray, crop: Crop = CROP) -> np.nd
         return np.zeros((crop.height, crop.width, 3), np.uint8)
     image, centre = image[y0:y1, x0:x1], centre - (x0, y0)
 
-    if scale < 0.75:  # much larger than the crop: shrink it by its area first, else the warp aliases
-        small = [max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))]
-        ratio = np.array(small) / (x1 - x0, y1 - y0)
-        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-        centre = (centre + 0.5) * ratio - 0.5
-        turn = turn / ratio.mean()
+    image, share = halved(image, scale)  # a face much larger than the crop: else the warp aliases
+    centre = (centre + 0.5) * share - 0.5
+    turn = turn / share
     matrix = np.column_stack([turn, crop.centre - turn @ centre])
     return cv2.warpAffine(image, matrix, (crop.width, crop.height), flags=cv2.INTER_LINEAR)
