@@ -154,12 +154,13 @@ def label_source(
 ) -> pd.DataFrame:
     """Write the table of a source, of `limit` pictures, evenly drawn, or of all; those that it has already stay.
 
-    by_eye: file -> the (5, 2) landmarks of all its faces, as `read_by_eye` reads them.
+    by_eye: file -> the (5, 2) landmarks of all its faces, as `read_by_eye` reads them. These are always among them.
     """
     known = read_table(table) if table.is_file() else pd.DataFrame(columns=["file", "face", "score", *COLUMNS])
-    files = [file for file in faces.files if not held(faces, file)]
-    files = evenly(files, limit) if limit else files
-    names = {os.path.relpath(file, faces.root): file for file in files}
+    by_eye = by_eye or {}
+    names = {os.path.relpath(file, faces.root): file for file in faces.files if not held(faces, file)}
+    chosen = set(evenly(list(names), limit)) if limit else names
+    names = {name: file for name, file in names.items() if name in chosen or name in by_eye}
     left = [name for name in names if name not in set(known["file"])]
     labellers: queue.SimpleQueue = queue.SimpleQueue()
     for _ in range(workers):
@@ -168,7 +169,7 @@ def label_source(
     def rows(name: str) -> list[list]:
         labeller = labellers.get()
         try:
-            found = labeller(read_image(names[name], max_side=None)[0], (by_eye or {}).get(name, ()))
+            found = labeller(read_image(names[name], max_side=None)[0], by_eye.get(name, ()))
         except PhotoError as error:
             raise DataError(f"{faces.source}: {names[name]}: {error}; fix or remove it") from error
         finally:
