@@ -20,8 +20,8 @@ from .finder import Finder
 FIRST, SECOND = 192, 640  # pixels on the long side of the photo
 NEAR = 224  # pixels on the long side of what is looked at from near
 SMALLEST = 128  # pixels on the long side: a smaller photo is enlarged to it
-LEAST, UNSURE, SURE = 0.1, 0.3, 0.97  # score: below the first it is nothing; from the last on it needs no second look
-MIN_SCORE = 0.95  # of what is a face without anybody else's word: of 100 photos of nobody, about one has such a face
+LEAST, UNSURE, SURE = 0.1, 0.3, 0.95  # score: below the first it is nothing; from the last on it needs no second look
+MIN_SCORE = 0.97  # of what is a face without anybody else's word: of 100 photos of nobody, one or two have such a face
 TINY = 16  # pixels of the searched picture: a smaller face may hide others
 SMALL = 48  # pixels of the searched picture: a smaller face is looked at from near
 BORDER = 32  # pixels around a photo of SMALLEST
