@@ -434,10 +434,11 @@ class Text(nn.Module):
 def text_masks(height: int, width: int, count: int = 256) -> Tensor:
     """(count, 1.5 height, 1.5 width) uint8: words in all sizes, fonts and directions, 255 where their ink is.
 
-    The same at each call. Drawn once a process, in half a second.
+    The same at each call. Drawn once a process, in half a second. Older versions of matplotlib lack some of the FONTS.
     """
     rng = np.random.default_rng(0)
     fonts = [Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf") for name in FONTS.split()]
+    fonts = [font for font in fonts if font.is_file()]
     high, wide = round(1.5 * height), round(1.5 * width)
     return torch.from_numpy(np.stack([_text_mask(high, wide, height / 64, fonts, rng) for _ in range(count)]))
 

@@ -10,7 +10,7 @@ on SELECTED scenes of the part `select`, always the same: by the recall at FALSE
 the second epoch on pictures of nobody in which the network sees a face are drawn up to 1 + MINED times as often. In
 --out:
 
-    finder.onnx           the best epoch's averaged weights, calibrated: put it into glasses/weights/
+    finder.onnx           the best epoch's averaged weights, calibrated, in 8-bit integers: put it into glasses/weights/
     checkpoint.pt         all that --resume needs, written after each epoch
     log.csv, curve.png    loss, recall and error, epoch by epoch
     config.json           all that decided the weights, run_config.py
@@ -48,6 +48,7 @@ from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, named_paths
 from training import BaseTrainer
 
 SELECTED, SELECT_SEED = 1000, 12_345  # scenes that choose the epoch, and their seed
+RANGES = 256  # scenes that tell the ranges of the maps, for arithmetic in 8-bit integers
 FALSE_FACES = 0.1  # a scene, at which recall is measured
 LEAST = 0.02  # score: what is below is no face in any count
 MINED = 9.0  # more often is a picture of nobody drawn of which the network is sure
@@ -246,7 +247,9 @@ class FinderTrainer(BaseTrainer):
         slope, offset = fit_score(found.logits, found.hits)
         plot_finder_curves(self.history, FALSE_FACES).savefig(self.out / "curve.png", dpi=120)
         header = {"config": self.config.as_dict(), "digest": weights_digest(network), "score": [slope, offset]}
-        return export_finder(calibrated(network.cpu(), slope, offset), self.out / "finder.onnx", header)
+        scenes = Scenes(self.train, RANGES, self.settings.seed)
+        pictures = np.stack([scenes.scene(number)[0] for number in range(RANGES)])
+        return export_finder(calibrated(network.cpu(), slope, offset), self.out / "finder.onnx", header, pictures)
 
 
 def read_finder(checkpoint: Path) -> FaceFinder:

@@ -14,14 +14,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from . import SAME, Face, find_again, main_face, shrink
+from . import SAME, Face, find_again, shrink
 from .finder import Finder
 
 FIRST, SECOND = 192, 640  # pixels on the long side of the photo
-NEAR = 224  # pixels on the long side of what is looked at from near
-SMALLEST = 128  # pixels on the long side: a smaller photo is enlarged to it
-LEAST, UNSURE, SURE = 0.1, 0.3, 0.95  # score: below the first it is nothing; from the last on it needs no second look
-MIN_SCORE = 0.97  # of what is a face without anybody else's word: of 100 photos of nobody, one or two have such a face
+NEAR = 160  # pixels on the long side of what is looked at from near
+SMALLEST = 160  # pixels on the long side: a smaller photo is enlarged to it
+LEAST, UNSURE, SURE = 0.1, 0.5, 0.97  # score: below the first it is nothing; from the last on it needs no second look
+MIN_SCORE = 0.93  # of what is a face without anybody else's word: of 100 photos of nobody, four have such a face
 TINY = 16  # pixels of the searched picture: a smaller face may hide others
 SMALL = 48  # pixels of the searched picture: a smaller face is looked at from near
 BORDER = 32  # pixels around a photo of SMALLEST
@@ -50,7 +50,7 @@ class Auto:
 
     def _faces(self, image: np.ndarray) -> list[Face]:
         seen = self._look(image, FIRST)
-        if not _enough(seen, image.shape) and max(image.shape[:2]) > FIRST:
+        if not _enough(seen) and max(image.shape[:2]) > FIRST:
             seen += self._look(image, SECOND)
         return [self._from_near(image, face) if scale * face.side < SMALL else face for face, scale in _likely(seen)]
 
@@ -71,10 +71,10 @@ class Auto:
         return [face.moved(-BORDER, -BORDER).scaled(1 / scale) for face in faces]
 
 
-def _enough(seen: list[Seen], shape: tuple[int, ...]) -> bool:
-    """Whether a look has seen the face that a photo of this shape is of surely, and it is not tiny."""
-    main = main_face([face for face, _ in seen], shape)
-    return main is not None and main.score >= SURE and main.side * seen[0][1] >= TINY
+def _enough(seen: list[Seen]) -> bool:
+    """Whether a look has seen one face, surely and not tiny, and next to nothing else."""
+    likely = [(face, scale) for face, scale in seen if face.score >= UNSURE]
+    return len(likely) == 1 and all(face.score >= SURE and scale * face.side >= TINY for face, scale in likely)
 
 
 def _likely(seen: list[Seen]) -> list[Seen]:

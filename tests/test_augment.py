@@ -475,3 +475,11 @@ def test_the_matrices_of_the_hue_have_not_moved():
     colour = torch.tensor([0.3, -0.1, 0.0])
     colour -= augment.LUMA @ colour
     assert torch.allclose(augment.QUARTER @ augment.QUARTER @ colour, -colour, atol=2e-3)
+
+
+def test_text_is_drawn_with_the_fonts_that_there_are(monkeypatch):
+    """matplotlib 3.10 has no cmti10."""
+    monkeypatch.setattr(augment, "FONTS", f"none-such {augment.FONTS}")
+    masks = augment.text_masks.__wrapped__(16, 24, 8)
+    assert masks.shape == (8, 24, 36)
+    assert (masks.flatten(1).amax(1) > 64).all(), "there is ink on all"

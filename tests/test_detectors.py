@@ -11,8 +11,9 @@ import pytest
 
 import detector_architectures
 from conftest import ROOT
-from detector_architectures import DETECTORS, Face, MissingPackageError, load_detector, main_face
+from detector_architectures import DETECTORS, Face, MissingPackageError, halved, load_detector, main_face, shrink
 from detector_architectures import auto as auto_module
+from detector_architectures.finder import Finder, overlaps
 from detector_architectures.onnx_file import OLDEST_RUNTIME
 from glasses.photos import read_image
 
@@ -267,12 +268,13 @@ def test_candidates_of_a_tiny_photo_are_in_its_own_pixels():
 
 
 def test_what_a_border_brings_into_view_must_be_sure():
-    """The face of a photo of 800x600, as it is seen in that of 128x96 with its border."""
+    """The face of a photo of 800x600, as it is seen in that of SMALLEST pixels with its border."""
     size, border = auto_module.SMALLEST, auto_module.BORDER
+    height = size * 600 // 800
 
     def faces(score: float) -> list[Face]:
         framed = Face((border - 16, border, 160, 96), score, "framed")
-        seen = {size + 2 * border: lambda image: [framed] if len(image) == 96 + 2 * border else []}
+        seen = {size + 2 * border: lambda image: [framed] if len(image) == height + 2 * border else []}
         return auto_with(Looks(seen))(PHOTO)
 
     (face,) = faces(SURE)
@@ -290,6 +292,50 @@ def test_a_face_keeps_its_place_in_a_larger_picture():
     moved = face.moved(10, 20)
     assert moved.box == (11.5, 22.5, 4, 6)
     np.testing.assert_allclose(moved.landmarks, face.landmarks + np.float32([10, 20]))
+
+
+@pytest.mark.parametrize(("factor", "share", "shape"), [(0.51, 1, (9, 13)), (0.5, 1 / 2, (4, 6)), (0.2, 1 / 4, (2, 3))])
+def test_halved_is_the_mean_of_whole_pixels(factor, share, shape):
+    image = np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8)
+    half, found = halved(image, factor)
+    assert (found, half.shape[:2]) == (share, shape)
+    side = round(1 / share)
+    parts = image[: shape[0] * side, : shape[1] * side].reshape(shape[0], side, shape[1], side, 3).astype(float)
+    assert np.abs(half - parts.mean((1, 3))).max() <= 1, "but for rounding at each step"
+
+
+@pytest.mark.parametrize("shape", [(700, 500), (101, 640), (3, 2000), (1, 900), (193, 193)])
+def test_shrink_tells_the_factor_of_its_long_side(shape):
+    image = np.zeros((*shape, 3), np.uint8)
+    image[:, -(-shape[1] // 2) :] = 200
+    small, scale = shrink(image, 192)
+    assert max(small.shape[:2]) == 192
+    assert scale == pytest.approx(192 / max(shape), rel=0.02)
+    assert small.shape[0] == pytest.approx(shape[0] * scale, abs=1)
+    edge = np.argmax(small[0, :, 0] > 100)  # where the right half begins
+    assert edge == pytest.approx(shape[1] / 2 * scale, abs=1)
+    assert shrink(small, 192)[0] is small
+
+
+def test_a_face_is_the_mean_of_the_cells_that_agree_on_it():
+    """By hand: two cells that see one face, a third that is too far off to count, and one of another face."""
+    finder = object.__new__(Finder)
+    boxes = np.float32([[10, 10, 40, 40], [14, 10, 40, 40], [24, 10, 40, 40], [100, 100, 20, 20]])
+    scores = np.float32([0.9, 0.6, 0.5, 0.8])
+    landmarks = np.stack([np.full((5, 2), value, np.float32) for value in (20, 26, 90, 110)])
+    finder.cells = lambda image: (image, scores, boxes, landmarks)
+    one, other = finder.look(np.zeros((200, 200, 3), np.uint8), 200, 0.1)
+    assert one.score == pytest.approx(0.9)
+    assert one.box == pytest.approx((10 + 4 * 0.6 / 1.5, 10, 40, 40), rel=1e-5)
+    np.testing.assert_allclose(one.landmarks, 20 + 6 * 0.6 / 1.5, rtol=1e-5)
+    assert (other.box, other.score) == (pytest.approx((100, 100, 20, 20)), pytest.approx(0.8))
+
+
+def test_overlaps_are_those_of_the_boxes_one_by_one():
+    rng = np.random.default_rng(0)
+    boxes = np.column_stack([rng.uniform(0, 50, (40, 2)), rng.uniform(1, 50, (40, 2))])
+    expected = [detector_architectures.overlap(boxes[0], box) for box in boxes]
+    np.testing.assert_allclose(overlaps(boxes[0], boxes), expected)
 
 
 def test_overlap_by_hand():

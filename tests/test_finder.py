@@ -6,11 +6,13 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 
 from detector_architectures.finder import Finder
+from detector_architectures.onnx_file import open_session
 from export_finder import export_finder
 from face_finder import (
     ABSENT,
@@ -226,6 +228,27 @@ def test_onnx_answers_as_torch_for_pictures_of_any_size(trained_like, file):
         np.testing.assert_allclose(found[1], boxes, atol=0.02, rtol=1e-3)
         np.testing.assert_allclose(found[2], landmarks, atol=0.02, rtol=1e-3)
         assert logits.std() > 0.2, "there is something to compare"
+
+
+def test_in_8_bit_integers_it_answers_nearly_the_same(trained_like, file, tmp_path):
+    """The ranges are found on pictures like those that it is shown; the first and the last layers stay exact."""
+    rng = np.random.default_rng(0)
+    blobs = rng.integers(0, 256, (48, 8, 8, 3), dtype=np.uint8)
+    pictures = np.stack([cv2.resize(one, (96, 96)) for one in blobs])
+    path = export_finder(trained_like, tmp_path / "int8.onnx", pictures=pictures[:32])
+    model = onnx.load(path)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    exact = [makers.get(node.input[1]) != "DequantizeLinear" for node in convolutions]
+    assert sum(exact) == 1 + len(STRIDES), "the first, and one a head"
+    assert path.stat().st_size <= 250_000
+    session, metadata = open_session(path, 1)
+    assert metadata["arithmetic"] == '"int8"'
+    plain = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (scores, boxes, _), (found, places, _) = (one.run(None, {"pictures": pictures[32:]}) for one in (plain, session))
+    assert np.corrcoef(scores.ravel(), found.ravel())[0, 1] > 0.99
+    side = np.sqrt(boxes[..., 2:].prod(-1, keepdims=True))
+    assert (np.abs(boxes - places) / side).mean() < 0.1
 
 
 def test_the_detector_finds_in_pixels_of_the_photo(trained_like, file):

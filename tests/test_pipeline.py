@@ -305,9 +305,9 @@ def seen(score: float, name: str = "finder", box: tuple[float, ...] = (40, 40, 8
         (0.4, 0.9999, True),  # a mask, of which the finder is unsure: the network is sure
         (0.4, 0.5, False),
         (0.9999, 0.1, True),  # a face in the dark, of which the network is unsure: the finder is sure
-        (0.9999, 0.0, False),  # both count
+        (0.99, 0.0, False),  # both count
         (0.005, 0.9999, False),
-        (0.9, 0.9, False),  # neither is sure enough alone, nor are both
+        (0.8, 0.8, False),  # neither is sure enough alone, nor are both
         (0.98, 0.9, True),
         (1.0, 1.0, True),
         (0.0, 0.0, False),

