@@ -54,6 +54,7 @@ from run_config import DIGITS, RunConfig, versions, weights_digest
 from sources import SELECT_BELOW, SPLIT_SEED, TRAIN_BELOW, named_paths, open_source
 from training import BaseTrainer
 
+RANGES = 512  # faces that tell the ranges of the maps, for arithmetic in 8-bit integers
 MARGIN = 1.5  # of a cached crop, in sides of the network's: room to turn and shift
 
 
@@ -231,7 +232,8 @@ class KeypointTrainer(BaseTrainer):
         network = self.result()
         plot_keypoint_curves(self.history).savefig(self.out / "curve.png", dpi=120)
         header = {"config": self.config.as_dict(), "digest": weights_digest(network)}
-        return export_keypoints(network, self.out / "keypoints.onnx", shift, header)
+        crops = self.select.crops[:RANGES]
+        return export_keypoints(network, self.out / "keypoints.onnx", shift, header, crops)
 
 
 def read_keypoint_network(checkpoint: str | os.PathLike) -> nn.Module:

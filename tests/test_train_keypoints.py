@@ -6,6 +6,7 @@ import math
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -158,6 +159,17 @@ def test_onnx_finds_the_points_of_torch_in_any_number_of_faces(head, tmp_path):
     }
     finder = KeypointFinder(file)
     assert (finder.crop, finder.shift) == (KEYPOINT_CROP, 0.25)
+
+
+def test_in_8_bit_integers_the_points_are_nearly_the_same(tmp_path):
+    network = trained_like("regression")
+    crops = np.random.default_rng(0).integers(0, 256, (40, 14, 14, 3), dtype=np.uint8)
+    crops = np.stack([cv2.resize(one, (112, 112)) for one in crops])
+    plain = compress.export_keypoints(network, tmp_path / "plain.onnx", 0.25)
+    small = compress.export_keypoints(network, tmp_path / "small.onnx", 0.25, crops=crops[:32])
+    assert small.stat().st_size < 0.7 * plain.stat().st_size
+    found, expected = (KeypointFinder(file).session.run(None, {"faces": crops[32:]})[0] for file in (small, plain))
+    assert np.hypot(*(found - expected).T).mean() < 1.0, "pixels of 112"
 
 
 def test_the_tool_takes_the_mean_of_a_face_and_its_mirror_image_and_adds_the_shift(tmp_path, monkeypatch):
@@ -477,8 +489,8 @@ def test_the_epoch_of_the_least_error_is_exported(cache, tmp_path, monkeypatch):
         assert labels is trainer.select.keypoints
         return np.full(8, errors[len(seen) - 1])
 
-    def export(network, path, shift, header):
-        exported.update(state=network.state_dict(), shift=shift, header=header)
+    def export(network, path, shift, header, crops):
+        exported.update(state=network.state_dict(), shift=shift, header=header, crops=crops)
         return path
 
     monkeypatch.setattr(train_keypoints, "mean_errors", of_epoch)
@@ -490,6 +502,7 @@ def test_the_epoch_of_the_least_error_is_exported(cache, tmp_path, monkeypatch):
     assert same(exported["state"], seen[1])
     assert not same(exported["state"], seen[2])
     assert exported["shift"] == LABEL_SHIFT
+    np.testing.assert_array_equal(exported["crops"], trainer.select.crops, "which tell the ranges of the maps")
     assert exported["header"]["config"] == trainer.config.as_dict()
     assert (tmp_path / "curve.png").is_file()
 
