@@ -40,6 +40,30 @@ def _short(value: object) -> str:
     return " ".join(str(value).split())[:120]
 
 
+# ------------------------------------------------------------------------------------------- 1_Load_Data
+
+
+def sharpness(grey):
+    return np.abs(np.diff(grey.astype(float), axis=1)).mean()
+
+
+def people_on_both_sides(one, other):
+    return len(set(one) & set(other))
+
+
+# -------------------------------------------------------------------------------------- 2_Define_Network
+
+
+def cost(channels_in, channels_out, height, width):
+    weights = 3 * 3 * channels_in * channels_out
+    return weights, weights * height * width
+
+
+def surprise(logits, label):
+    shares = np.exp(logits) / np.exp(logits).sum()
+    return -np.log(shares[label])
+
+
 # --------------------------------------------------------------------------------------- 3_Full_Pipeline
 
 
@@ -97,6 +121,10 @@ def mean_place(heat_map):
 ANSWERS = {
     answer.__name__: answer
     for answer in (
+        sharpness,
+        people_on_both_sides,
+        cost,
+        surprise,
         overlap,
         heat,
         precision_and_recall,
