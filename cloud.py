@@ -53,12 +53,10 @@ def install_missing() -> None:
     if OPENCV.is_dir():
         sys.path.insert(0, str(OPENCV))
     missing = [part for part in PARTS if not is_there(part)]
-    if missing and has_net():
-        for part in missing:
-            install(part)
-        missing = [part for part in missing if not is_there(part)]
+    why = "" if not missing or has_net() else " (there is no net: turn Internet on in the settings, and run this again)"
     for part in missing:
-        print(f"without {part.package}: {part.lost}. To have it, turn Internet on in the settings and run this again")
+        if why or not install(part):
+            print(f"without {part.package}: {part.lost}{why}")
 
 
 def is_there(part: Part) -> bool:
@@ -78,10 +76,11 @@ def has_net(host: str = "pypi.org") -> bool:
     return True
 
 
-def install(part: Part) -> None:
-    """Quietly; where pip fails, the part is still missing afterwards."""
+def install(part: Part) -> bool:
+    """Quietly; whether it is there afterwards."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *part.options]
     subprocess.run([*map(str, command), part.package], capture_output=True, check=False)
     if part.module == "cv2" and OPENCV.is_dir():
         sys.path.insert(0, str(OPENCV))
     importlib.invalidate_caches()
+    return is_there(part)
