@@ -459,13 +459,20 @@ def plot_matrix(values: "pd.DataFrame", row: str, column: str) -> "Figure":
 
 
 def plot_robustness(table: "pd.DataFrame", networks: Sequence[str]) -> "Figure":
-    """Accuracy against the strength of each damage. table: damage, level, and a column for each network."""
+    """Accuracy against the strength of each damage. table: damage, level, and a column for each network.
+
+    Where there are columns of the same name with " low" and " high", they are drawn as a band.
+    """
     damages = list(dict.fromkeys(table["damage"]))
     figure, axes = _grid_of(len(damages), 3.5, 2.5, most=3, sharey=True)
     for axis, damage in zip(axes[: len(damages)], damages, strict=True):
         part = table[table["damage"] == damage]
         for number, name in enumerate(networks):
-            axis.plot([f"{level:g}" for level in part["level"]], part[name], label=name, **_line(number))
+            levels, style = [f"{level:g}" for level in part["level"]], _line(number)
+            axis.plot(levels, part[name], label=name, **style)
+            if f"{name} low" in part:
+                bounds = part[f"{name} low"], part[f"{name} high"]
+                axis.fill_between(levels, *bounds, color=style["color"], alpha=0.15, linewidth=0)
         axis.set(xlabel=damage, ylim=(min(0.45, table[list(networks)].to_numpy().min() - 0.03), 1.02))
         axis.grid(alpha=0.3)
         _percent(axis)
@@ -572,4 +579,80 @@ def plot_pareto(accuracy: "pd.DataFrame", latency: "pd.DataFrame") -> "Figure":
         _percent(axis)
     axes[0].set_ylabel("wrong answers, all validation faces")
     _legend(figure, axes[0], "lower")
+    return figure
+
+
+def plot_calibration(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
+    """Share of faces with glasses against the P(glasses) given, a dot a bin of equally many faces, with its interval.
+
+    tables: by network, as of `evaluate.calibration_bins`: given, share, low, high, faces.
+    """
+    figure, axes = _grid_of(len(tables), 3.4, 3.5, sharey=True)
+    for axis, (name, table) in zip(axes[: len(tables)], tables.items(), strict=True):
+        axis.plot([0, 1], [0, 1], ":", color="grey")
+        reach = [table["share"] - table["low"], table["high"] - table["share"]]
+        axis.errorbar(table["given"], table["share"], np.maximum(reach, 0), fmt="o", color=CYCLE[0], elinewidth=1)
+        title = f"{name}\n{table['faces'].sum()} faces, {table['faces'].min()} or more a dot"
+        axis.set(xlabel="P(glasses) given", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal")
+        axis.set_title(title, fontsize=9)
+        axis.grid(alpha=0.3)
+    for axis in axes[::4]:
+        axis.set_ylabel("share with glasses")
+    return figure
+
+
+def plot_prices(tables: "Mapping[str, pd.DataFrame]", marked: Mapping[str, float]) -> "Figure":
+    """What the errors of a hundred faces cost at each threshold; grey are the thresholds as good as the best.
+
+    tables: by title, as of `evaluate.threshold_prices`: threshold, price, error, as_good. marked: by the same titles
+    a threshold that is drawn as a line.
+    """
+    figure, axes = _grid_of(len(tables), 3.5, 2.9)
+    for axis, (title, table) in zip(axes[: len(tables)], tables.items(), strict=True):
+        good = table.loc[table["as_good"], "threshold"]
+        axis.axvspan(good.min(), good.max(), color="grey", alpha=0.25, label="within one error of the best")
+        axis.plot(table["threshold"], 100 * table["price"], color=CYCLE[0], label="price on these faces")
+        axis.axvline(marked[title], color=CYCLE[1], linestyle="--", label="1 / (1 + ratio of the costs)")
+        axis.set(xlabel="threshold of P(glasses)", xlim=(0, 1), ylim=(0, None))
+        axis.set_title(title, fontsize=9)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("price of 100 faces")
+    _legend(figure, axes[0])
+    return figure
+
+
+def plot_groups(table: "pd.DataFrame", label: str, overall: float | None = None) -> "Figure":
+    """A rate of each group with its interval and the number of its faces; a line where all faces together are.
+
+    table: a row a group, its name the index, with rate, low, high and faces.
+    """
+    figure, (axis,) = _figure(8, 0.9 + 0.24 * len(table))
+    reach = np.maximum([table["rate"] - table["low"], table["high"] - table["rate"]], 0)
+    axis.errorbar(table["rate"], range(len(table)), xerr=reach, fmt="o", color=CYCLE[0], elinewidth=1.2, capsize=2)
+    if overall is not None:
+        axis.axvline(overall, color="grey", linestyle=":")
+    axis.set(xlabel=label, ylim=(len(table) - 0.4, -0.6))
+    axis.set_yticks(range(len(table)), [f"{name} ({n})" for name, n in zip(table.index, table["faces"], strict=True)])
+    _percent(axis, "x")
+    axis.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def plot_seeds(table: "pd.DataFrame", label: str) -> "Figure":
+    """The results of several seeds: a dot each, and their mean as a stroke.
+
+    table: a row a training, with what (a line of the picture), where (a panel of it) and value, a rate.
+    """
+    whats, wheres = (list(dict.fromkeys(table[column])) for column in ("what", "where"))
+    figure, axes = _figure(1.2 + 3.3 * len(wheres), 0.9 + 0.36 * len(whats), 1, len(wheres), sharey=True, sharex=True)
+    for axis, where in zip(axes, wheres, strict=True):
+        for y, what in enumerate(whats):
+            values = table.loc[(table["what"] == what) & (table["where"] == where), "value"]
+            axis.plot(values, [y] * len(values), "o", color=CYCLE[y % len(CYCLE)], alpha=0.6, markersize=5)
+            axis.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color=CYCLE[y % len(CYCLE)], linewidth=2)
+        axis.set(xlabel=label, ylim=(len(whats) - 0.5, -0.5))
+        axis.set_title(where, fontsize=9)
+        axis.set_yticks(range(len(whats)), whats)
+        _percent(axis, "x")
+        axis.grid(alpha=0.3, axis="x")
     return figure
