@@ -1,7 +1,7 @@
 """What do the machines of Kaggle and Colab lack?  Installs it there, and says in a line each what is not there.
 
 from cloud import install_missing
-install_missing()       # the first cell of every notebook; anywhere else it does nothing
+sys.path[:0] = install_missing()       # the first cell of every notebook; anywhere else it does nothing
 
 Nothing that these machines bring is replaced: OpenCV 5 has no cascades, so version 4 goes into a folder of its own.
 """
@@ -46,25 +46,28 @@ def on_rented_machine() -> bool:
     return "KAGGLE_KERNEL_RUN_TYPE" in os.environ or "COLAB_RELEASE_TAG" in os.environ
 
 
-def install_missing() -> None:
-    """On Kaggle and Colab: install what is missing, where the net is there, and name what is missing still."""
+def install_missing() -> list[str]:
+    """On Kaggle and Colab: install what is missing, where the net is there, and name what is missing still.
+
+    Returns the folders from which Python shall import first: that of OpenCV 4, where it was needed.
+    """
     if not on_rented_machine():
-        return
-    if OPENCV.is_dir():
-        sys.path.insert(0, str(OPENCV))
+        return []
     missing = [part for part in PARTS if not is_there(part)]
     why = "" if not missing or has_net() else " (there is no net: turn Internet on in the settings, and run this again)"
     for part in missing:
         if why or not install(part):
             print(f"without {part.package}: {part.lost}{why}")
+    return [str(OPENCV)] if OPENCV.is_dir() else []
 
 
 def is_there(part: Part) -> bool:
     """Whether the module can be imported; of OpenCV, whether it has the cascades."""
     spec = find_spec(part.module)
-    if part.module != "cv2" or spec is None:
+    if part.module != "cv2":
         return spec is not None
-    return any((Path(folder) / CASCADE).is_file() for folder in spec.submodule_search_locations or ())
+    folders = [OPENCV / "cv2", *(spec.submodule_search_locations if spec else ())]
+    return any((Path(folder) / CASCADE).is_file() for folder in folders)
 
 
 def has_net(host: str = "pypi.org") -> bool:
@@ -80,7 +83,5 @@ def install(part: Part) -> bool:
     """Quietly; whether it is there afterwards."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *part.options]
     subprocess.run([*map(str, command), part.package], capture_output=True, check=False)
-    if part.module == "cv2" and OPENCV.is_dir():
-        sys.path.insert(0, str(OPENCV))
     importlib.invalidate_caches()
     return is_there(part)

@@ -119,7 +119,7 @@ def mcnemar(right: np.ndarray, right_too: np.ndarray) -> tuple[int, int, float]:
 def sample_traits(dataset: FaceDataset) -> pd.DataFrame:
     """How the embedded faces were made: a row a face of `dataset`, a bool column a trait; none for other data sets.
 
-    From `kinds.csv`: what else was drawn, as hat, fringe or brows, and sunglasses; from `train.csv`: the kind of rim of
+    From `kinds.csv`: what else was drawn, as a hat or a fringe, and sunglasses; from `train.csv`: the kind of rim of
     faces with glasses.
     """
     if not (dataset.root / "kinds.csv").is_file():
@@ -127,7 +127,9 @@ def sample_traits(dataset: FaceDataset) -> pd.DataFrame:
     numbers = [int(file.stem.split("-")[1]) for file in dataset.files]
     kinds = pd.read_csv(dataset.root / "kinds.csv", keep_default_na=False).set_index("id").loc[numbers]
     made = pd.read_csv(dataset.root / "train.csv").set_index("id").reindex(numbers)
-    traits = kinds["extra"].str.get_dummies("+").astype(bool)
+    words = {"bags": "bags at the eyes", "brows": "heavy brows", "dark_eyes": "shadows at the eyes"}
+    words["on_head"] = "glasses on the head"
+    traits = kinds["extra"].str.get_dummies("+").astype(bool).rename(columns=words)
     rims = made[RIM].map(lambda value: rim_kind(uniform(value)))
     for kind in ("full rim", "browline", "half rim", "rimless"):
         traits[kind] = (rims == kind) & (kinds["kind"] != "none")

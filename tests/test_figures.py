@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.patches import Rectangle
 
+import evaluation_figures
 import figures
 
 
@@ -94,12 +95,11 @@ DRAWN = {
     "no finder yet": lambda: figures.plot_finder_curves([], 0.1),
     "error curve": lambda: figures.plot_error_curve({"net": np.array([0.01, 0.05, np.nan]), "other": P / 10}),
     "rates": lambda: figures.plot_rates([1e-3, 1e-2, 1e-1], [1.0, 0.5, 2.0], 1e-2),
-    "confusion": lambda: figures.plot_confusion({"net": np.array([[5, 1], [0, 4]])}),
-    "roc": lambda: figures.plot_roc_and_pr({"net": (TRUTH, P)}),
+    "confusion": lambda: evaluation_figures.plot_confusion({"net": np.array([[5, 1], [0, 4]])}),
+    "roc": lambda: evaluation_figures.plot_roc_and_pr({"net": (TRUTH, P)}),
     "reliability": lambda: figures.plot_reliability({"net": (TRUTH, P)}),
-    "thresholds": lambda: figures.plot_thresholds(TRUTH, P, 0.5),
-    "matrix": lambda: figures.plot_matrix(pd.DataFrame({"x": [0.9]}, index=["y"]), "trained on", "judged on"),
-    "robustness": lambda: figures.plot_robustness(TABLE, ["net"]),
+    "thresholds": lambda: evaluation_figures.plot_thresholds(TRUTH, P, 0.5),
+    "robustness": lambda: evaluation_figures.plot_robustness(TABLE, ["net"]),
     "times": lambda: figures.plot_times(TIMES, "what"),
     "stages": lambda: figures.plot_stages(pd.DataFrame({"decode": [1e-3], "detect": [2e-3]}, index=["slim"])),
 }
@@ -139,13 +139,10 @@ OF_TWELVE = {
             for epoch in range(1, 9)
         ]
     ),
-    "confusion": lambda: figures.plot_confusion({name: np.array([[5, 1], [0, 4]]) for name in NAMES}),
-    "roc": lambda: figures.plot_roc_and_pr(GIVEN),
+    "confusion": lambda: evaluation_figures.plot_confusion({name: np.array([[5, 1], [0, 4]]) for name in NAMES}),
+    "roc": lambda: evaluation_figures.plot_roc_and_pr(GIVEN),
     "reliability": lambda: figures.plot_reliability(GIVEN),
-    "matrix": lambda: figures.plot_matrix(
-        pd.DataFrame(RNG.uniform(0.6, 1, (12, 12)), NAMES, NAMES), "trained on", "judged on"
-    ),
-    "robustness": lambda: figures.plot_robustness(
+    "robustness": lambda: evaluation_figures.plot_robustness(
         pd.DataFrame({"damage": [d for d in "abcd" for _ in range(3)], "level": [0, 5, 10] * 4})
         .assign(**{name: np.tile([1, 0.95 - i / 50, 0.9 - i / 30], 4) for i, name in enumerate(NAMES)})
         .replace({"damage": {letter: f"damage {letter} (levels)" for letter in "abcd"}}),
@@ -278,7 +275,7 @@ def test_figures_show_the_numbers():
     figure = figures.plot_bars({"a": 1.5, "b": 3.0}, "x", form="{:.1f}")
     assert [patch.get_width() for patch in figure.axes[0].patches] == [1.5, 3.0]
     assert [text.get_text() for text in figure.axes[0].texts] == ["1.5", "3.0"]
-    accuracy, precision, recall, _ = figures.plot_thresholds(TRUTH, P, 0.5).axes[0].lines
+    accuracy, precision, recall, _ = evaluation_figures.plot_thresholds(TRUTH, P, 0.5).axes[0].lines
     at = np.argmin(np.abs(accuracy.get_xdata() - 0.5))
     assert accuracy.get_ydata()[at] == pytest.approx(3 / 5)
     assert (precision.get_ydata()[at], recall.get_ydata()[at]) == pytest.approx((2 / 3, 2 / 3))
