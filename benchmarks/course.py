@@ -73,11 +73,18 @@ def forever(sampler, seed):
 
 
 class InBfloat16(nn.Module):
-    """A network that computes in 16 bits: twice as fast for the large one, where the processor has it."""
+    """A network that computes in 16 bits: twice as fast for the large one, where the processor has it.
+
+    The means and deviations of its batch normalisation follow the faces as fast as torch's own do: with those of the
+    package, a hundredth a step, a short training would end before they have arrived.
+    """
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.1
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -164,16 +171,22 @@ def measure_ladder(train: dict[str, CachedFaces], judged: dict[str, CachedFaces]
     """The rungs that `measure_recipes` does not measure."""
     yield from without_a_network(train, judged)
     for pretrained in (True, False):
-        for seed in SEEDS[MANY]:
-            torch.manual_seed(seed)
-            try:
-                network = InBfloat16(make_model("efficientnet_lite0", pretrained=pretrained))
-            except ImportError as error:
-                print(f"left out: {error}", file=sys.stderr)
-                break
-            name = f"EfficientNet-Lite0 from {'ImageNet' if pretrained else 'chance'}"
-            for row in accuracies(fit(network, train, seed=seed, **FINE_TUNED), judged):
-                yield {"name": name, "steps": FINE_TUNED["steps"], "seed": seed, **row}
+        try:
+            yield from measure_large(pretrained, train, judged)
+        except ImportError as error:
+            print(f"left out: {error}", file=sys.stderr)
+
+
+def measure_large(pretrained: bool, train: dict[str, CachedFaces], judged: dict[str, CachedFaces]) -> Iterator[dict]:
+    """EfficientNet-Lite0 from ImageNet's weights, or from chance."""
+    for seed in SEEDS[MANY]:
+        torch.manual_seed(seed)
+        network = fit(
+            InBfloat16(make_model("efficientnet_lite0", pretrained=pretrained)), train, seed=seed, **FINE_TUNED
+        )
+        name = f"EfficientNet-Lite0 from {'ImageNet' if pretrained else 'chance'}"
+        for row in accuracies(network, judged):
+            yield {"name": name, "steps": FINE_TUNED["steps"], "seed": seed, **row}
 
 
 def measure_shipped(train: dict[str, CachedFaces], judged: dict[str, CachedFaces]) -> Iterator[dict]:
