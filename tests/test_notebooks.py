@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert.preprocessors import RegexRemovePreprocessor
 
 from conftest import ROOT
 from notebooks import code_cells, module_digest, modules_of, output_text, problems, stamp
@@ -132,6 +133,20 @@ def test_a_notebook_that_finds_no_face_stops_and_says_why(tmp_path):
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     with pytest.raises(AssertionError, match="onnxruntime is not installed: pip install"):
         execute(ROOT / "3_Full_Pipeline.ipynb", tmp_path, PYTHONPATH=path, QUICK="1")
+
+
+def test_the_report_is_without_what_is_for_students():
+    makefile = (ROOT / "Makefile").read_text()
+    patterns = re.search(r"^FOR_STUDENTS := (.*)$", makefile, re.M)[1]
+    assert "RegexRemovePreprocessor.patterns='$(FOR_STUDENTS)' build/4_Evaluate.ipynb" in makefile
+    remove = RegexRemovePreprocessor(enabled=True, patterns=[patterns])
+    notebook = nbformat.read(ROOT / "4_Evaluate.ipynb", as_version=4)
+    report, _ = remove.preprocess(nbformat.from_dict(notebook), {})
+    prose = "\n".join(cell.source for cell in report.cells if cell.cell_type == "markdown")
+    for words in ("Run on Kaggle", "Before you run", "Your turn", "The answer"):
+        assert words not in prose
+    assert prose.count("\n## 4.") == 11
+    assert [cell.source for cell in code_cells(report)] == [cell.source for cell in code_cells(notebook)]
 
 
 @pytest.mark.real_data
