@@ -181,9 +181,8 @@ def measure_large(pretrained: bool, train: dict[str, CachedFaces], judged: dict[
     """EfficientNet-Lite0 from ImageNet's weights, or from chance."""
     for seed in SEEDS[MANY]:
         torch.manual_seed(seed)
-        network = fit(
-            InBfloat16(make_model("efficientnet_lite0", pretrained=pretrained)), train, seed=seed, **FINE_TUNED
-        )
+        large = InBfloat16(make_model("efficientnet_lite0", pretrained=pretrained))
+        network = fit(large, train, seed=seed, **FINE_TUNED)
         name = f"EfficientNet-Lite0 from {'ImageNet' if pretrained else 'chance'}"
         for row in accuracies(network, judged):
             yield {"name": name, "steps": FINE_TUNED["steps"], "seed": seed, **row}
