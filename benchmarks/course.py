@@ -1,7 +1,9 @@
 """What are augmentation, a second source, more steps and other networks worth?  The tables that notebook 2 draws.
 
-    python -m benchmarks.course                     # benchmarks/results/course.csv, about half an hour on one core
+    python -m benchmarks.course [--parts PART ...] [--cache PATH] [--note WORDS]
     python -m benchmarks.course --parts shipped     # only these rows anew: after the shipped weights have changed
+
+Writes benchmarks/results/course.csv, in about half an hour on one core.
 
 All learn from the faces of `data/sample` that train in the notebook, with the labels that are known to be wrong
 corrected. All are judged on FURTHER faces by each of the two cameras, which the generator makes with another seed, as
