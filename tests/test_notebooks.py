@@ -146,7 +146,7 @@ def test_the_report_is_without_what_is_for_students():
     notebook = nbformat.read(ROOT / "4_Evaluate.ipynb", as_version=4)
     report, _ = remove.preprocess(nbformat.from_dict(notebook), {})
     prose = "\n".join(cell.source for cell in report.cells if cell.cell_type == "markdown")
-    for words in ("Run on Kaggle", "Before you run", "Your turn", "The answer"):
+    for words in ("Run on Kaggle", "before you run", "Your turn", "The answer"):
         assert words not in prose
     assert prose.count("\n## 4.") == 11
     assert [cell.source for cell in code_cells(report)] == [cell.source for cell in code_cells(notebook)]
