@@ -10,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb))
 SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
-FOR_STUDENTS := \*\*Run on Kaggle|\*\*Before you run|\*\*Your turn|<details>
+FOR_STUDENTS := \*\*Run on Kaggle|> \*\*Predict before you run|\*\*Your turn|<details>
 EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR --KernelManager.transport_encryption=auto
 
 .PHONY: run solutions notebooks test lint format bench tables newest clean

@@ -121,5 +121,5 @@ def test_each_task_is_checked_and_its_answer_folded_away(path):
 def test_a_student_is_asked_before_each_section(path):
     prose = "\n\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
     sections = re.split(r"^## (?=\d\.\d+ )", prose, flags=re.M)[1:]
-    without = [section.splitlines()[0] for section in sections if "**Before you run.** (a) " not in section]
+    without = [section.splitlines()[0] for section in sections if "> **Predict before you run.** (a) " not in section]
     assert without == []
