@@ -10,6 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb))
 SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
+FOR_STUDENTS := \*\*Run on Kaggle|> \*\*Predict before you run|\*\*Your turn|<details>
 EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR --KernelManager.transport_encryption=auto
 
 .PHONY: run solutions notebooks test lint format bench tables newest clean
@@ -17,7 +18,8 @@ EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR --
 run: .venv/run.stamp
 	@for notebook in $(NOTEBOOKS); do echo "executing $$notebook"; $(EXECUTE) --output-dir build $$notebook || exit 1; done
 	@$(BIN)/jupyter nbconvert --to html --log-level ERROR $(NOTEBOOKS:%=build/%)
-	@$(BIN)/jupyter nbconvert --to html --log-level ERROR --no-input --output report build/4_Evaluate.ipynb
+	@$(BIN)/jupyter nbconvert --to html --log-level ERROR --no-input --output report --RegexRemovePreprocessor.enabled=True \
+		--RegexRemovePreprocessor.patterns='$(FOR_STUDENTS)' build/4_Evaluate.ipynb
 	@$(BIN)/python evaluate.py --data sample=data/sample meglass=data/sample --corrections data/sample/label_noise.csv \
 		--model glasses runs/course/glasses.safetensors
 	@echo "the report: build/report.html; the notebooks: build/*.html"

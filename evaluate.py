@@ -32,6 +32,7 @@ from detector_architectures import DETECTORS, load_detector
 from figures import show_images
 from find_data import DataError
 from glasses.crops import KINDS
+from glasses.eyewear import EYEWEAR, rim_kind, uniform
 from glasses.files import whole_file
 from glasses.photos import PhotoError, read_image
 from glasses.pipeline import GlassesPipeline, cut_faces, find_faces
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from models import Classifier
 
 COLUMNS = ["file", "identity", "label", "probability", "answer", "glasses", "detector"]  # of `answer_dataset`
+RIM = f"v{135 + EYEWEAR.index('rim')}"  # of the embedded faces: the column of train.csv, data/sample/README.md
 AS_LABELLED = "errors as labelled"  # in tables, beside the errors by corrected labels
 
 
@@ -59,6 +61,22 @@ def wilson_interval(hits: int, count: int, z: float = 1.96) -> tuple[float, floa
     centre = (rate + weight / 2) / (1 + weight)
     half = z * np.sqrt(rate * (1 - rate) / count + weight / (4 * count)) / (1 + weight)
     return float(max(0, centre - half)), float(min(1, centre + half))
+
+
+def people_interval(right: np.ndarray, people: Sequence[str]) -> tuple[float, float]:
+    """The 95 % interval of a rate, (N,) bool, where a person may have several faces: these are no new evidence.
+
+    A bootstrap: people are drawn with replacement, each with all their faces. Where each face is another person, or the
+    rate is 0 or 1, so that all draws are alike, it is Wilson's, of as many people. people: "" is a person of its own.
+    """
+    names = [name or f"face {i}" for i, name in enumerate(people)]
+    _, person = np.unique(names, return_inverse=True)
+    hits, faces = np.bincount(person, right), np.bincount(person)
+    if len(hits) == len(right) or hits.sum() in (0, len(right)):
+        return wilson_interval(round(right.mean() * len(hits)), len(hits))
+    drawn = np.random.default_rng(0).integers(len(hits), size=(5000, len(hits)))
+    low, high = np.percentile(hits[drawn].sum(1) / faces[drawn].sum(1), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def answer_dataset(dataset: FaceDataset, pipeline: GlassesPipeline) -> pd.DataFrame:
@@ -98,12 +116,46 @@ def mcnemar(right: np.ndarray, right_too: np.ndarray) -> tuple[int, int, float]:
     return first, second, float(binomtest(first, first + second).pvalue) if first + second else 1.0
 
 
+def sample_traits(dataset: FaceDataset) -> pd.DataFrame:
+    """How the embedded faces were made: a row a face of `dataset`, a bool column a trait; none for other data sets.
+
+    From `kinds.csv`: what else was drawn, as a hat or a fringe, and sunglasses; from `train.csv`: the kind of rim of
+    faces with glasses.
+    """
+    if not (dataset.root / "kinds.csv").is_file():
+        return pd.DataFrame(index=range(len(dataset)))
+    numbers = [int(file.stem.split("-")[1]) for file in dataset.files]
+    kinds = pd.read_csv(dataset.root / "kinds.csv", keep_default_na=False).set_index("id").loc[numbers]
+    made = pd.read_csv(dataset.root / "train.csv").set_index("id").reindex(numbers)
+    words = {"bags": "bags at the eyes", "brows": "heavy brows", "dark_eyes": "shadows at the eyes"}
+    words["on_head"] = "glasses on the head"
+    traits = kinds["extra"].str.get_dummies("+").astype(bool).rename(columns=words)
+    rims = made[RIM].map(lambda value: rim_kind(uniform(value)))
+    for kind in ("full rim", "browline", "half rim", "rimless"):
+        traits[kind] = (rims == kind) & (kinds["kind"] != "none")
+    return traits.assign(sunglasses=kinds["kind"] == "sunglasses").reset_index(drop=True)
+
+
+def rates_of_groups(right: np.ndarray, groups: pd.DataFrame) -> pd.DataFrame:
+    """The share of right answers in each group: rate, low, high (Wilson's 95 % interval) and faces, a row a group.
+
+    right: (N,) bool. groups: a bool column a group, N rows.
+    """
+    rows = {}
+    for name in groups:
+        inside = right[groups[name].to_numpy(dtype=bool)]
+        low, high = wilson_interval(int(inside.sum()), len(inside))
+        rows[name] = {"rate": inside.mean() if len(inside) else np.nan, "low": low, "high": high, "faces": len(inside)}
+    return pd.DataFrame(rows).T.astype({"faces": int})
+
+
 def measure_robustness(
     dataset: FaceDataset, detector, classifiers: "dict[str, Classifier]", ladders: dict[str, tuple] = LADDERS
 ) -> pd.DataFrame:
     """Accuracy on all faces of `dataset`, damaged as `corruptions.LADDERS` say and then found, cut and classified.
 
-    Returns a row a damage and level: damage, level, and the accuracy under the name of each classifier.
+    Returns a row a damage and level: damage, level, and under the name of each classifier its accuracy, and the 95 %
+    interval of it under that name with " low" and " high".
     """
     truth = dataset.labels != Label.NONE
     images = [dataset.read(i) for i in range(len(dataset))]
@@ -122,6 +174,8 @@ def measure_robustness(
                 for name, classifier in classifiers.items():
                     found = 1 - classifier(crops)[:, 0] >= classifier.threshold
                     row[name] = float((found == truth).mean())
+                    low, high = wilson_interval(int((found == truth).sum()), len(truth))
+                    row |= {f"{name} low": low, f"{name} high": high}
                 rows.append(row)
     return pd.DataFrame(rows)
 
@@ -136,7 +190,31 @@ def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins:
     return float(total / len(probability))
 
 
-def summarize(answers: pd.DataFrame) -> dict[str, float]:
+def calibration_bins(probability: np.ndarray, truth: np.ndarray, bins: int = 8) -> pd.DataFrame:
+    """What was said and what came true, in bins of equally many faces: a row a bin, from unlikely to likely.
+
+    Columns: given (mean P(glasses)), share (of faces with glasses), low and high (its 95 % interval), faces.
+    """
+    rows = []
+    for chosen in np.array_split(np.argsort(probability, kind="stable"), bins):
+        low, high = wilson_interval(int(truth[chosen].sum()), len(chosen))
+        rows.append((probability[chosen].mean(), truth[chosen].mean(), low, high, len(chosen)))
+    return pd.DataFrame(rows, columns=["given", "share", "low", "high", "faces"])
+
+
+def threshold_prices(probability: np.ndarray, truth: np.ndarray, miss: float, false_alarm: float = 1.0) -> pd.DataFrame:
+    """What the errors of each threshold cost: threshold, price (a mean over the faces), error (its standard error) and
+    as_good, whether the price is within one standard error of the least (as in `calibrate.fit_threshold`)."""
+    thresholds = np.linspace(0.01, 0.99, 99).round(2)
+    said = probability >= thresholds[:, None]  # (99, N)
+    prices = miss * (~said & truth) + false_alarm * (said & ~truth)
+    table = pd.DataFrame({"threshold": thresholds, "price": prices.mean(1)})
+    table["error"] = prices.std(1) / np.sqrt(len(truth))
+    best = table.loc[table["price"].idxmin()]
+    return table.assign(as_good=table["price"] <= best["price"] + best["error"] + 1e-12)
+
+
+def summarize(answers: pd.DataFrame, by_people: bool = False) -> dict[str, float]:
     """The rates of one source from the rows of `answer_dataset`; glasses of either kind are the positive class.
 
     "errors" are all answers that are not right, "not found" those of them where nobody was found. Pictures of nobody
@@ -144,12 +222,14 @@ def summarize(answers: pd.DataFrame) -> dict[str, float]:
     accuracy, and with glasses recall; it is none that was said to wear glasses, and has no probability: precision,
     AUC and ECE leave it out. "kind" is the accuracy of eyeglasses against sunglasses, over faces with glasses of a
     known kind that were found to wear some. What cannot be computed is NaN. Where `answers` has a column "labelled",
-    the labels before they were corrected, "errors as labelled" are the errors by those.
+    the labels before they were corrected, "errors as labelled" are the errors by those. "low" and "high" bound the
+    accuracy: `wilson_interval` over the faces, or with `by_people` the `people_interval`.
     """
     from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-    hits = int(is_right(answers).sum())
-    low, high = wilson_interval(hits, len(answers))
+    right = is_right(answers)
+    hits = int(right.sum())
+    low, high = people_interval(right, answers["identity"]) if by_people else wilson_interval(hits, len(answers))
     total, by_labels = len(answers), {}
     if "labelled" in answers:
         by_labels = {AS_LABELLED: int((~is_right(answers, "labelled")).sum())}

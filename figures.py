@@ -355,45 +355,6 @@ def plot_rates(rates: Sequence[float], losses: Sequence[float], chosen: float) -
 # ------------------------------------------------------------------------------------------- evaluation
 
 
-def plot_confusion(matrices: Mapping[str, np.ndarray], names: Sequence[str] = ("none", "glasses")) -> "Figure":
-    """Confusion matrices side by side: rows are the truth, columns the answer; counts and shares of a row."""
-    figure, axes = _grid_of(len(matrices), 3.3, 3.1)
-    for axis, (title, matrix) in zip(axes[: len(matrices)], matrices.items(), strict=True):
-        share = matrix / np.maximum(1, matrix.sum(1, keepdims=True))
-        axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(matrix):
-            colour = "white" if share[row, column] > 0.5 else "black"
-            text = f"{int(count)}\n{100 * share[row, column]:.1f} %"
-            axis.text(column, row, text, ha="center", va="center", color=colour)
-        axis.set(title=title, xlabel="answer", ylabel="truth", xticks=range(len(names)), yticks=range(len(names)))
-        axis.set_xticklabels(names)
-        axis.set_yticklabels(names, rotation=90, va="center")
-    return figure
-
-
-def plot_roc_and_pr(networks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
-    """ROC and precision against recall. networks: name -> truth (N,) bool and P(glasses) (N,)."""
-    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
-
-    figure, (left, right) = _figure(9, 3.6, 1, 2)
-    for number, (name, (truth, probability)) in enumerate(networks.items()):
-        style = _line(number) | {"marker": ""}
-        false, true, _ = roc_curve(truth, probability)
-        precision, recall, _ = precision_recall_curve(truth, probability)
-        area, mean = roc_auc_score(truth, probability), average_precision_score(truth, probability)
-        left.plot(false, true, label=f"{name}: AUC {area:.4f}, AP {mean:.4f}", **style)
-        right.plot(recall, precision, **style)
-    left.plot([0, 1], [0, 1], linewidth=0.8, color="grey", label="guessing")
-    left.set(xlabel="false alarms (share of faces without glasses)", ylabel="recall", title="ROC")
-    right.set(
-        xlabel="recall (share of faces with glasses)", ylabel="precision", title="precision and recall", ylim=(0, 1.02)
-    )
-    for axis in (left, right):
-        axis.grid(alpha=0.3)
-    _legend(figure, left, "lower")
-    return figure
-
-
 def plot_reliability(
     networks: Mapping[str, tuple[np.ndarray, np.ndarray]],
     given: str = "P(glasses) given",
@@ -414,64 +375,6 @@ def plot_reliability(
         axis.grid(alpha=0.3)
     for axis in axes[::4]:
         axis.set_ylabel(share)
-    return figure
-
-
-def plot_thresholds(truth: np.ndarray, probability: np.ndarray, chosen: float) -> "Figure":
-    """Accuracy, precision and recall over the threshold of P(glasses)."""
-    thresholds = np.linspace(0.01, 0.99, 99)
-    found = probability[None] >= thresholds[:, None]  # (99, N)
-    hits = (found & truth).sum(1)
-    figure, (axis,) = _figure(7, 3)
-    rates = {
-        "accuracy": (found == truth).mean(1),
-        "precision": hits / np.maximum(1, found.sum(1)),
-        "recall": hits / max(1, truth.sum()),
-    }
-    for colour, (name, values) in zip(CYCLE[: len(rates)], rates.items(), strict=True):
-        axis.plot(thresholds, values, color=colour, label=name)
-    axis.axvline(chosen, color="black", linestyle="--", label=f"used: {chosen:g}")
-    axis.set(xlabel="threshold of P(glasses)", ylabel="rate", xlim=(0, 1))
-    _percent(axis)
-    axis.grid(alpha=0.3)
-    axis.legend(loc="lower center", ncols=4, fontsize=8)
-    return figure
-
-
-def plot_matrix(values: "pd.DataFrame", row: str, column: str) -> "Figure":
-    """Rates in 0..1 as a heat map. row, column: what the rows and the columns are."""
-    from matplotlib.colors import Normalize
-
-    figure, (axis,) = _figure(2.2 + 1.3 * values.shape[1], 1.2 + 0.6 * values.shape[0])
-    norm = Normalize(min(0.5, float(values.to_numpy().min())), 1)
-    axis.imshow(values, cmap="cividis", norm=norm, aspect="auto")
-    for (y, x), value in np.ndenumerate(values.to_numpy()):
-        axis.text(
-            x, y, f"{100 * value:.1f} %", ha="center", va="center", color="black" if norm(value) > 0.5 else "white"
-        )
-    axis.set(xlabel=column, ylabel=row, xticks=range(values.shape[1]), yticks=range(values.shape[0]))
-    if max(len(str(name)) for name in values.columns) > 14:  # too long to stand side by side
-        axis.set_xticklabels(values.columns, rotation=30, ha="right", rotation_mode="anchor")
-    else:
-        axis.set_xticklabels(values.columns)
-    axis.set_yticklabels(values.index)
-    return figure
-
-
-def plot_robustness(table: "pd.DataFrame", networks: Sequence[str]) -> "Figure":
-    """Accuracy against the strength of each damage. table: damage, level, and a column for each network."""
-    damages = list(dict.fromkeys(table["damage"]))
-    figure, axes = _grid_of(len(damages), 3.5, 2.5, most=3, sharey=True)
-    for axis, damage in zip(axes[: len(damages)], damages, strict=True):
-        part = table[table["damage"] == damage]
-        for number, name in enumerate(networks):
-            axis.plot([f"{level:g}" for level in part["level"]], part[name], label=name, **_line(number))
-        axis.set(xlabel=damage, ylim=(min(0.45, table[list(networks)].to_numpy().min() - 0.03), 1.02))
-        axis.grid(alpha=0.3)
-        _percent(axis)
-    for axis in axes[::3]:
-        axis.set_ylabel("accuracy")
-    _legend(figure, axes[0])
     return figure
 
 
@@ -572,4 +475,68 @@ def plot_pareto(accuracy: "pd.DataFrame", latency: "pd.DataFrame") -> "Figure":
         _percent(axis)
     axes[0].set_ylabel("wrong answers, all validation faces")
     _legend(figure, axes[0], "lower")
+    return figure
+
+
+def plot_groups(table: "pd.DataFrame", label: str, overall: float | None = None) -> "Figure":
+    """A rate of each group with its interval and the number of its faces; a line where all faces together are.
+
+    table: a row a group, its name the index, with rate, low, high and faces.
+    """
+    figure, (axis,) = _figure(8, 0.9 + 0.24 * len(table))
+    reach = np.maximum([table["rate"] - table["low"], table["high"] - table["rate"]], 0)
+    axis.errorbar(table["rate"], range(len(table)), xerr=reach, fmt="o", color=CYCLE[0], elinewidth=1.2, capsize=2)
+    if overall is not None:
+        axis.axvline(overall, color="grey", linestyle=":")
+    axis.set(xlabel=label, ylim=(len(table) - 0.4, -0.6))
+    axis.set_yticks(range(len(table)), [f"{name} ({n})" for name, n in zip(table.index, table["faces"], strict=True)])
+    _percent(axis, "x")
+    axis.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def plot_seeds(table: "pd.DataFrame", label: str) -> "Figure":
+    """The results of several seeds: a dot each, and their mean as a stroke.
+
+    table: a row a training, with what (a line of the picture), where (a panel of it) and value, a rate.
+    """
+    whats, wheres = (list(dict.fromkeys(table[column])) for column in ("what", "where"))
+    figure, axes = _figure(1.2 + 3.3 * len(wheres), 0.9 + 0.36 * len(whats), 1, len(wheres), sharey=True, sharex=True)
+    for axis, where in zip(axes, wheres, strict=True):
+        for y, what in enumerate(whats):
+            values = table.loc[(table["what"] == what) & (table["where"] == where), "value"]
+            axis.plot(values, [y] * len(values), "o", color=CYCLE[y % len(CYCLE)], alpha=0.6, markersize=5)
+            axis.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color=CYCLE[y % len(CYCLE)], linewidth=2)
+        axis.set(xlabel=label, ylim=(len(whats) - 0.5, -0.5))
+        axis.set_title(where, fontsize=9)
+        axis.set_yticks(range(len(whats)), whats)
+        _percent(axis, "x")
+        axis.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def show_grid(
+    rows: Mapping[str, Sequence[np.ndarray]],
+    columns: Sequence[str],
+    captions: Mapping[str, Sequence[str]],
+    frames: Mapping[str, Sequence[str]],
+    side: float = 1.3,
+) -> "Figure":
+    """A row of pictures for each name, under the names of the columns; none is stretched.
+
+    captions, frames: by the same names, the words under each picture and the colour of its frame.
+    """
+    tallest = max(len(image) / image.shape[1] for images in rows.values() for image in images)
+    size = side * len(columns) + 0.9, (side * min(1.3, tallest) + 0.2) * len(rows) + 0.3
+    figure, axes = _figure(*size, len(rows), len(columns))
+    for r, (name, images) in enumerate(rows.items()):
+        of_row = axes[r * len(columns) :][: len(columns)]
+        of_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
+        for c, (axis, image) in enumerate(zip(of_row, images, strict=True)):
+            axis.imshow(image)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set(color=frames[name][c], linewidth=2.5)
+            axis.set_xlabel(captions[name][c], fontsize=9, labelpad=2)
+            if r == 0:
+                axis.set_title(columns[c], fontsize=9, pad=4)
     return figure

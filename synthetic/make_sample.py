@@ -14,10 +14,11 @@ the scene, the numbers named in SCENE. The label comes from it too: `glasses` ab
 is how the face was made, and no classifier has a say in it. Faces are refused only where the `slim` detector does not
 find the *bare* face at its own landmarks.
 
-In --out: `train.csv` (id, v1..vK, glasses), `test.csv` (without glasses), `kinds.csv` (the truth about every face),
-`label_noise.csv` (the labels of train.csv that are wrong on purpose, with the right kind, as `train.py --corrections`
-reads it), the pictures in `faces-spring-2020/faces-spring-2020/face-<id>.jpg`, and where the 68 points of some of them
-are in `keypoints.csv`, as `keypoint_data.py` reads it; and for lessons on identities `MeGlass_120x120/` and `meta.txt`.
+In --out: `train.csv` (id, v1..vK, glasses, kind), `test.csv` (without glasses and kind), `kinds.csv` (the truth about
+every face), `label_noise.csv` (the labels of train.csv that are wrong on purpose, with the right kind, as `train.py
+--corrections` reads it), the pictures in `faces-spring-2020/faces-spring-2020/face-<id>.jpg`, and where the 68 points
+of some of them are in `keypoints.csv`, as `keypoint_data.py` reads it; and for lessons on identities and on a second
+source `MeGlass_120x120/` and `meta.txt`: other people before another camera, `take_indoors`.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -48,6 +49,7 @@ POINTED = 560, 100  # of these, the faces with their points in keypoints.csv, wh
 IDENTITIES, PICTURES = 40, 5  # faces in the layout of MeGlass, and pictures of each
 NOISE = 0.03  # share of the labels of train.csv that are wrong on purpose
 SEED, QUALITY = 2020, 86  # of the shipped set; of its JPEG files
+INDOORS_QUALITY, PIXELS = 60, 60  # of the second camera's JPEG files; what it sees, a side, before it enlarges
 TOO_NEAR = (597, 1133)  # draws nearer to a training face than 1 % of real faces are, as benchmarks/sample.py measured
 BATCH = 16  # faces made at a time; always so many, so that the arithmetic is always the same
 
@@ -68,6 +70,9 @@ class Picture(NamedTuple):
     landmarks: np.ndarray
     kind: str
     extra: str
+
+
+Camera = Callable[[np.ndarray, np.ndarray, "Scene", np.random.Generator], np.ndarray]
 
 
 class Scene:
@@ -115,7 +120,7 @@ def sample_latents(
     """(count, K) float32 latent vectors, rounded to the three decimals that the tables keep.
 
     glasses: all with, all without, or (None) half and half. face: the latent of one face for all, each
-    picture a little different from the others. optical: no sunglasses.
+    picture a little different from the others. optical: no sunglasses, and thinner frames, more of them of metal.
     """
     rng = np.random.default_rng(seed)
     if face is None:
@@ -128,6 +133,8 @@ def sample_latents(
         tint = EYEWEAR.index("tint")
         shares = [uniform(value) * 0.99 * SUNGLASSES_FROM for value in style[:, tint]]
         style[:, tint] = [NormalDist().inv_cdf(max(share, 1e-3)) for share in shares]
+        style[:, EYEWEAR.index("thickness")] -= 0.7
+        style[:, EYEWEAR.index("material")] += 0.5
     scene = rng.standard_normal((count, len(SCENE)))
     worn = np.arange(count) % 2 == 0 if glasses is None else np.full(count, glasses)
     column = SCENE.index("glasses")
@@ -158,8 +165,11 @@ def render(latents: np.ndarray, size: int = SIZE) -> list[Picture]:
     return [draw_scene(*one) for one in zip(faces, landmarks, scenes, strict=True)]
 
 
-def draw_scene(face: np.ndarray, landmarks: np.ndarray, scene: Scene) -> Picture:
-    """Hair, hat, glasses and camera on a bare face (H, W, 3) uint8 with its (68, 2) landmarks."""
+def draw_scene(face: np.ndarray, landmarks: np.ndarray, scene: Scene, camera: Camera | None = None) -> Picture:
+    """Hair, hat and glasses on a bare face (H, W, 3) uint8 with its (68, 2) landmarks, as a camera takes it.
+
+    camera: `take_picture`, or another function with its arguments.
+    """
     rng = np.random.default_rng(int(np.abs(scene.face).sum() * 1e3))  # for hair and grain
     extra = [scene.near_miss] if scene.near_miss else []
     if uniform(scene.fringe) >= FRINGE_FROM:
@@ -174,7 +184,8 @@ def draw_scene(face: np.ndarray, landmarks: np.ndarray, scene: Scene) -> Picture
     image = draw_eyewear(face, landmarks, scene.style, scene.opacity)
     if scene.near_miss == "on_head":
         image = draw_eyewear(face, landmarks, scene.style, 1.0, lift=1.02 + 0.15 * rng.random())
-    return Picture(take_picture(image, scene, rng), landmarks, scene.kind, "+".join(extra))
+    image = (camera or take_picture)(image, landmarks, scene, rng)
+    return Picture(image, landmarks, scene.kind, "+".join(extra))
 
 
 def draw_fringe(face: np.ndarray, landmarks: np.ndarray, fullness: float, rng: np.random.Generator) -> np.ndarray:
@@ -274,7 +285,7 @@ def peak_mask(canvas: Canvas, head: Head, low: float, rng: np.random.Generator) 
     return canvas.fill(np.concatenate([head.project(front), head.project(back)[::-1]]))
 
 
-def take_picture(image: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def take_picture(image: np.ndarray, landmarks: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """What the camera makes of (H, W, 3) uint8: light from a side, exposure, contrast, colours, blur and grain."""
     width = image.shape[1]
     x = np.linspace(-1, 1, width)[None, :, None]
@@ -293,6 +304,32 @@ def take_picture(image: np.ndarray, scene: Scene, rng: np.random.Generator) -> n
     return np.clip(np.round(picture * 255), 0, 255).astype(np.uint8)
 
 
+def take_indoors(image: np.ndarray, landmarks: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+    """What an old phone makes of (H, W, 3) uint8 in a room: a bare wall, a lamp at one side, few pixels, much noise."""
+    height, width = image.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    paint = rng.uniform(0.45, 0.9) * (1 + 0.05 * rng.standard_normal(3))
+    wall = paint * (1.1 - 0.2 * y / height)[..., None]
+    picture = wall + (image / 255 - wall) * person_mask(landmarks, width)[..., None]
+    side = np.sign(scene.side_light) * rng.uniform(0.2, 0.5)
+    picture *= np.clip(1 + side * (2 * x / width - 1), 0.4, 1.6)[..., None]
+    picture *= rng.uniform(0.55, 0.85) * (1 - rng.uniform(0, 1) * np.array([0, 0.08, 0.25]))  # yellow, more or less
+    few = cv2.resize(picture.astype(np.float32), (PIXELS, PIXELS), interpolation=cv2.INTER_AREA)
+    few += rng.standard_normal(few.shape) * rng.uniform(0.01, 0.03)
+    picture = cv2.resize(few, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.clip(np.round(picture * 255), 0, 255).astype(np.uint8)
+
+
+def person_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """(size, size) float32: 1 at the head with its hair, and below it, of (68, 2) landmarks; 0 far from them."""
+    head, canvas = Head.of(landmarks), Canvas(size, size, blur=0.0)
+    turn = np.linspace(0, 2 * np.pi, 48)
+    oval = np.stack([1.25 * np.sin(turn), 0.1 - 1.55 * np.cos(turn), 0 * turn], 1)
+    neck = np.array([(-0.9, 1.0, 0), (0.9, 1.0, 0), (2.2, 3.5, 0), (-2.2, 3.5, 0)])
+    mask = np.maximum(canvas.fill(head.project(oval)), canvas.fill(head.project(neck)))
+    return cv2.GaussianBlur(mask, (0, 0), 0.12 * head.unit)
+
+
 def is_face(image: np.ndarray, landmarks: np.ndarray, detector) -> bool:
     """Whether `detector` finds one face in an (H, W, 3) picture, its eyes where the (68, 2) landmarks are."""
     found = detector(image)
@@ -304,11 +341,18 @@ def is_face(image: np.ndarray, landmarks: np.ndarray, detector) -> bool:
 
 
 def good_pictures(
-    count: int, seed: Sequence[int], detector, size: int = SIZE, refused: Collection[int] = (), **choice
+    count: int,
+    seed: Sequence[int],
+    detector,
+    size: int = SIZE,
+    refused: Collection[int] = (),
+    camera: Camera | None = None,
+    **choice,
 ) -> list[tuple[np.ndarray, Picture]]:
     """`count` times (latent, picture), of faces that `detector` finds while bare; choice: see `sample_latents`.
 
-    refused: the numbers of draws that are left out, counted from 0. Raises ValueError where hardly any face is found.
+    camera: see `draw_scene`. refused: the numbers of draws that are left out, counted from 0. Raises ValueError where
+    hardly any face is found.
     """
     made: list[tuple[np.ndarray, Picture]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -319,7 +363,7 @@ def good_pictures(
             good = [i for i in allowed if is_face(images[i], landmarks[i], detector)]
             good = good[: count - len(made)]
             scenes = [Scene(latents[i]) for i in good]
-            pictures = pool.map(draw_scene, images[good], landmarks[good], scenes)
+            pictures = pool.map(draw_scene, images[good], landmarks[good], scenes, [camera] * len(good))
             made += zip(latents[good], pictures, strict=True)
             if len(made) >= count:
                 return made
@@ -334,10 +378,10 @@ def flip_some(glasses: np.ndarray, share: float, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(wrong))
 
 
-def write_picture(picture: Picture, path: Path) -> None:
+def write_picture(picture: Picture, path: Path, quality: int = QUALITY) -> None:
     """Write the image as JPEG. Raises OSError where that fails."""
     bgr = cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
+    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, quality]):
         raise OSError(f"cannot write {path}")
 
 
@@ -349,7 +393,8 @@ def short(value: float) -> str:
 def write_kaggle(out: Path, made: list[tuple[np.ndarray, Picture]], test: int = 0, noise: float = 0.0) -> None:
     """Write the tables and pictures; the last `test` faces go into test.csv. Ids count from 1.
 
-    noise: the share of the labels of train.csv that are wrong on purpose, and listed in label_noise.csv.
+    noise: the share of the labels of train.csv that are wrong on purpose, and listed in label_noise.csv. A bare face
+    that is labelled as one with glasses has the kind of those that its latent vector would draw.
     """
     folder = out / "faces-spring-2020" / "faces-spring-2020"
     folder.mkdir(parents=True, exist_ok=True)
@@ -368,9 +413,11 @@ def write_kaggle(out: Path, made: list[tuple[np.ndarray, Picture]], test: int = 
     labels = truth.copy()
     labels[wrong] = 1 - labels[wrong]
     latents = np.stack([latent for latent, _ in made])
+    worn = [KINDS[1 + is_sunglasses(Scene(latent).style)] for latent in latents]
+    labelled = np.where(labels == 1, worn, KINDS[0])
     table = pd.DataFrame(latents, columns=[f"v{i + 1}" for i in range(latents.shape[1])]).map(short)
     table.insert(0, "id", ids)
-    table[:train].assign(glasses=labels[:train]).to_csv(out / "train.csv", index=False)
+    table[:train].assign(glasses=labels[:train], kind=labelled[:train]).to_csv(out / "train.csv", index=False)
     if test:
         table[train:].to_csv(out / "test.csv", index=False)
     if noise:
@@ -399,9 +446,10 @@ def write_keypoints(
 
 
 def people(identities: int, pictures: int, detector, seed: int, size: int = 120) -> Iterator[list]:
-    """For each synthetic person, (latent, `Picture`) of so many pictures, about half of them with glasses."""
+    """For each synthetic person, (latent, `Picture`) of so many pictures by `take_indoors`, about half with glasses."""
     for person, (latent, _) in enumerate(good_pictures(identities, [seed, 1], detector)):
-        yield good_pictures(pictures, [seed, 2, person], detector, size, face=Scene(latent).face, optical=True)
+        choice = {"face": Scene(latent).face, "optical": True, "camera": take_indoors}
+        yield good_pictures(pictures, [seed, 2, person], detector, size, **choice)
 
 
 def write_meglass(out: Path, identities: int, pictures: int, detector, seed: int) -> None:
@@ -412,7 +460,7 @@ def write_meglass(out: Path, identities: int, pictures: int, detector, seed: int
     for person, made in enumerate(people(identities, pictures, detector, seed)):
         for number, (_, picture) in enumerate(made):
             name = f"sample@identity_{person}@{number}.jpg"
-            write_picture(picture, folder / name)
+            write_picture(picture, folder / name, INDOORS_QUALITY)
             lines.append(f"{name} {int(picture.kind != 'none')}\n")
     (out / "meta.txt").write_text("".join(lines))
 

@@ -12,23 +12,29 @@ from PIL import Image
 from scipy.stats import binomtest
 
 import evaluate
-from data_load import FolderPerClass, Label
+from data_load import FolderPerClass, KaggleGlasses, Label
 from detector_architectures import load_detector
 from evaluate import (
     answer_dataset,
+    calibration_bins,
     draw_errors,
     expected_calibration_error,
     format_comparison,
     format_table,
     is_right,
     mcnemar,
+    people_interval,
+    rates_of_groups,
+    sample_traits,
     summarize,
+    threshold_prices,
     wilson_interval,
 )
 from find_data import DataError
 from glasses.classifiers import WEIGHTS
 from glasses.pipeline import GlassesPipeline
 from models import WEIGHTS as TORCH_WEIGHTS
+from synthetic.make_sample import SAMPLE
 from timing import measure
 
 
@@ -42,6 +48,68 @@ def test_an_interval_is_within_0_and_1_and_the_whole_where_there_are_no_faces():
     for count in range(1, 200):
         assert 0 <= wilson_interval(0, count)[0] < wilson_interval(count, count)[1] <= 1
     assert wilson_interval(0, 0) == (0, 1)
+
+
+def test_many_pictures_of_a_person_do_not_narrow_the_interval():
+    right = np.array([True] * 17 + [False] * 3)
+    alone = people_interval(right, [""] * 20)
+    assert alone == wilson_interval(17, 20)
+    assert people_interval(right, [f"person {i}" for i in range(20)]) == alone
+    same = people_interval(np.repeat(right, 10), np.repeat([f"person {i}" for i in range(20)], 10))
+    many = wilson_interval(170, 200)
+    assert same[1] - same[0] > 2 * (many[1] - many[0])
+    assert same == pytest.approx(alone, abs=0.08)
+
+
+def test_the_interval_of_people_covers_the_rate_that_made_them():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        of_person = rng.beta(4, 1, 40)  # how often each is recognised, 80 % on average
+        right = rng.random((40, 5)) < of_person[:, None]
+        low, high = people_interval(right.ravel(), np.repeat([f"person {i}" for i in range(40)], 5))
+        covered += low <= 0.8 <= high
+    assert 0.89 <= covered / 200 <= 0.99
+
+
+def test_where_nobody_is_wrong_it_is_the_interval_of_as_many_people():
+    people = np.repeat(["a", "b", "c"], 4)
+    assert people_interval(np.ones(12, dtype=bool), people) == wilson_interval(3, 3)
+    assert people_interval(np.zeros(12, dtype=bool), people) == wilson_interval(0, 3)
+
+
+def test_bins_of_calibration_hold_equally_many_faces():
+    p = np.array([0.9, 0.1, 0.2, 0.8, 0.3, 0.7])
+    table = calibration_bins(p, np.array([True, False, True, True, False, False]), bins=3)
+    np.testing.assert_allclose(table["given"], [0.15, 0.5, 0.85])
+    np.testing.assert_allclose(table["share"], [0.5, 0.0, 1.0])
+    assert list(table["faces"]) == [2, 2, 2]
+    np.testing.assert_allclose(table.loc[0, ["low", "high"]].astype(float), wilson_interval(1, 2))
+
+
+def test_prices_of_thresholds_by_hand():
+    p, truth = np.array([0.15, 0.35, 0.55, 0.75]), np.array([False, True, False, True])
+    table = threshold_prices(p, truth, miss=3, false_alarm=1).set_index("threshold")
+    assert table.loc[0.1, "price"] == pytest.approx(2 / 4)  # two false alarms
+    assert table.loc[0.3, "price"] == pytest.approx(1 / 4)
+    assert table.loc[0.6, "price"] == pytest.approx(3 / 4)  # a miss
+    assert table.loc[0.9, "price"] == pytest.approx(6 / 4)
+    error = np.std([0, 0, 1, 0]) / 2  # of the best
+    assert list(table["as_good"]) == list(table["price"] <= 0.25 + error + 1e-9)
+
+
+def test_rates_of_groups_and_traits_of_the_embedded_faces():
+    right = np.array([True, True, False, True])
+    table = rates_of_groups(right, pd.DataFrame({"hat": [1, 1, 1, 0], "nobody": [0, 0, 0, 0]}, dtype=bool))
+    assert table.loc["hat", "rate"] == pytest.approx(2 / 3)
+    assert tuple(table.loc["hat", ["low", "high"]]) == pytest.approx(wilson_interval(2, 3))
+    assert list(table["faces"]) == [3, 0]
+
+    faces = KaggleGlasses(SAMPLE).subset(range(200))
+    traits = sample_traits(faces)
+    kinds = pd.read_csv(SAMPLE / "kinds.csv", keep_default_na=False)[:200]
+    assert list(traits["hat"]) == ["hat" in extra.split("+") for extra in kinds["extra"]]
+    rims = traits[["full rim", "browline", "half rim", "rimless"]].sum(axis=1)
+    assert list(rims == 1) == list(kinds["kind"] != "none"), "each pair of glasses has one kind of rim"
 
 
 def table_of(text: str, number: int = 0) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.patches import Rectangle
 
+import evaluation_figures
 import figures
 
 
@@ -76,7 +77,26 @@ ACCURACY = pd.DataFrame(
     ],
     columns=["network", "shape", "arithmetic", "bytes", "accuracy", "low", "high"],
 )
+OF_BINS = pd.DataFrame({"given": P, "share": P, "low": P - 0.1, "high": P + 0.1, "faces": [25] * 5})
+PRICES = pd.DataFrame({"threshold": [0.2, 0.5, 0.8], "price": [0.1, 0.05, 0.2], "as_good": [True, True, False]})
+GROUPS = pd.DataFrame({"rate": [0.9, 1.0], "low": [0.8, 0.9], "high": [0.95, 1.0], "faces": [50, 20]}, ["hat", "none"])
+SEEDS = pd.DataFrame(
+    [
+        (what, where, 0.8 + 0.01 * seed + 0.1 * (what == "both"))
+        for what in ("GAN", "both")
+        for where in ("judged on GAN", "judged on MeGlass")
+        for seed in range(3)
+    ],
+    columns=["what", "where", "value"],
+)
 DRAWN = {
+    "calibration": lambda: evaluation_figures.plot_calibration({"net": OF_BINS}),
+    "prices": lambda: evaluation_figures.plot_prices({"a miss costs 3": PRICES}, {"a miss costs 3": 0.25}),
+    "groups": lambda: figures.plot_groups(GROUPS, "right answers (faces)", 0.9),
+    "seeds": lambda: figures.plot_seeds(SEEDS, "right answers"),
+    "grid": lambda: figures.show_grid(
+        {"haar": [np.zeros((50, 40, 3), np.uint8)] * 2}, ["one", "two"], {"haar": ["a", "b"]}, {"haar": ["red"] * 2}
+    ),
     "latency": lambda: figures.plot_latency(LATENCY),
     "pareto": lambda: figures.plot_pareto(ACCURACY, LATENCY),
     "counts": lambda: figures.plot_counts({"a": pd.DataFrame({"kind": ["none", "glasses"]})}),
@@ -94,12 +114,11 @@ DRAWN = {
     "no finder yet": lambda: figures.plot_finder_curves([], 0.1),
     "error curve": lambda: figures.plot_error_curve({"net": np.array([0.01, 0.05, np.nan]), "other": P / 10}),
     "rates": lambda: figures.plot_rates([1e-3, 1e-2, 1e-1], [1.0, 0.5, 2.0], 1e-2),
-    "confusion": lambda: figures.plot_confusion({"net": np.array([[5, 1], [0, 4]])}),
-    "roc": lambda: figures.plot_roc_and_pr({"net": (TRUTH, P)}),
+    "confusion": lambda: evaluation_figures.plot_confusion({"net": np.array([[5, 1], [0, 4]])}),
+    "roc": lambda: evaluation_figures.plot_roc_and_pr({"net": (TRUTH, P)}),
     "reliability": lambda: figures.plot_reliability({"net": (TRUTH, P)}),
-    "thresholds": lambda: figures.plot_thresholds(TRUTH, P, 0.5),
-    "matrix": lambda: figures.plot_matrix(pd.DataFrame({"x": [0.9]}, index=["y"]), "trained on", "judged on"),
-    "robustness": lambda: figures.plot_robustness(TABLE, ["net"]),
+    "thresholds": lambda: evaluation_figures.plot_thresholds(TRUTH, P, 0.5),
+    "robustness": lambda: evaluation_figures.plot_robustness(TABLE, ["net"]),
     "times": lambda: figures.plot_times(TIMES, "what"),
     "stages": lambda: figures.plot_stages(pd.DataFrame({"decode": [1e-3], "detect": [2e-3]}, index=["slim"])),
 }
@@ -139,13 +158,10 @@ OF_TWELVE = {
             for epoch in range(1, 9)
         ]
     ),
-    "confusion": lambda: figures.plot_confusion({name: np.array([[5, 1], [0, 4]]) for name in NAMES}),
-    "roc": lambda: figures.plot_roc_and_pr(GIVEN),
+    "confusion": lambda: evaluation_figures.plot_confusion({name: np.array([[5, 1], [0, 4]]) for name in NAMES}),
+    "roc": lambda: evaluation_figures.plot_roc_and_pr(GIVEN),
     "reliability": lambda: figures.plot_reliability(GIVEN),
-    "matrix": lambda: figures.plot_matrix(
-        pd.DataFrame(RNG.uniform(0.6, 1, (12, 12)), NAMES, NAMES), "trained on", "judged on"
-    ),
-    "robustness": lambda: figures.plot_robustness(
+    "robustness": lambda: evaluation_figures.plot_robustness(
         pd.DataFrame({"damage": [d for d in "abcd" for _ in range(3)], "level": [0, 5, 10] * 4})
         .assign(**{name: np.tile([1, 0.95 - i / 50, 0.9 - i / 30], 4) for i, name in enumerate(NAMES)})
         .replace({"damage": {letter: f"damage {letter} (levels)" for letter in "abcd"}}),
@@ -230,6 +246,53 @@ def test_no_two_names_look_the_same(name):
     assert len({looks[name] for name in named}) == len(named)
 
 
+def test_the_price_of_100_faces_and_what_is_as_good_are_drawn():
+    axis = evaluation_figures.plot_prices({"x": PRICES}, {"x": 0.25}).axes[0]
+    price, rule = axis.lines
+    np.testing.assert_allclose(price.get_ydata(), [10, 5, 20])
+    assert rule.get_xdata()[0] == 0.25
+    (grey,) = axis.patches
+    assert (grey.get_x(), grey.get_x() + grey.get_width()) == (0.2, 0.5)
+
+
+def test_every_seed_is_a_dot_and_their_mean_a_stroke():
+    left, right = figures.plot_seeds(SEEDS, "right answers").axes
+    assert [axis.get_title() for axis in (left, right)] == ["judged on GAN", "judged on MeGlass"]
+    dots, stroke = left.lines[:2]
+    np.testing.assert_allclose(dots.get_xdata(), [0.8, 0.81, 0.82])
+    np.testing.assert_allclose(stroke.get_xdata(), [0.81, 0.81])
+
+
+def test_groups_say_how_many_faces_and_intervals_reach_their_bounds():
+    axis = figures.plot_groups(GROUPS, "right answers (faces)").axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["hat (50)", "none (20)"]
+    (bars,) = axis.containers
+    ends = np.array([segment[:, 0] for segment in bars.lines[2][0].get_segments()])
+    np.testing.assert_allclose(ends, GROUPS[["low", "high"]])
+
+
+def test_a_grid_has_its_pictures_captions_and_frames_in_place():
+    pictures = [np.full((60, 40, 3), value, np.uint8) for value in (10, 20)]
+    rows = {"haar": pictures, "slim": pictures[::-1]}
+    captions, frames = {"haar": ["a", "b"], "slim": ["c", "d"]}, {"haar": ["red", "blue"], "slim": ["lime", "black"]}
+    figure = figures.show_grid(rows, ["one", "two"], captions, frames)
+    FigureCanvasAgg(figure).draw()
+    assert [axis.get_xlabel() for axis in figure.axes] == ["a", "b", "c", "d"]
+    assert [int(axis.images[0].get_array().max()) for axis in figure.axes] == [10, 20, 20, 10]
+    assert [to_hex(axis.spines["top"].get_edgecolor()) for axis in figure.axes[:2]] == [to_hex("red"), to_hex("blue")]
+    assert [axis.get_title() for axis in figure.axes] == ["one", "two", "", ""]
+    box = figure.axes[0].get_window_extent()
+    assert box.width / box.height == pytest.approx(40 / 60, rel=0.03)
+
+
+def test_a_band_is_drawn_where_the_bounds_are_there():
+    bounds = TABLE.assign(**{"net low": [0.9, 0.7], "net high": [1.0, 0.9]})
+    assert not evaluation_figures.plot_robustness(TABLE, ["net"]).axes[0].collections
+    (band,) = evaluation_figures.plot_robustness(bounds, ["net"]).axes[0].collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0.7, 1.0)
+
+
 def test_distributions_of_every_source_are_drawn():
     sizes, *others = figures.plot_distributions(FACES).axes
     assert sum(len(line.get_xdata()) > 0 for line in sizes.lines) == 12
@@ -278,7 +341,7 @@ def test_figures_show_the_numbers():
     figure = figures.plot_bars({"a": 1.5, "b": 3.0}, "x", form="{:.1f}")
     assert [patch.get_width() for patch in figure.axes[0].patches] == [1.5, 3.0]
     assert [text.get_text() for text in figure.axes[0].texts] == ["1.5", "3.0"]
-    accuracy, precision, recall, _ = figures.plot_thresholds(TRUTH, P, 0.5).axes[0].lines
+    accuracy, precision, recall, _ = evaluation_figures.plot_thresholds(TRUTH, P, 0.5).axes[0].lines
     at = np.argmin(np.abs(accuracy.get_xdata() - 0.5))
     assert accuracy.get_ydata()[at] == pytest.approx(3 / 5)
     assert (precision.get_ydata()[at], recall.get_ydata()[at]) == pytest.approx((2 / 3, 2 / 3))

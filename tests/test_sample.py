@@ -45,7 +45,7 @@ def test_layout_of_the_kaggle_part(train, kinds):
     assert len(train) >= 1000
     assert len(test) >= 200
     assert "glasses" not in test.columns
-    assert list(train.columns) == [*test.columns, "glasses"]
+    assert list(train.columns) == [*test.columns, "glasses", "kind"]
     assert sorted([*train["id"], *test["id"]]) == list(kinds["id"])
     for number in kinds["id"]:
         assert (FACES / f"face-{number}.jpg").is_file()
@@ -69,6 +69,16 @@ def test_label_noise_lists_all_wrong_labels_and_no_other(train, kinds):
     right = kinds.set_index("id")["kind"].loc[train["id"]]
     assert [Label(label).name.lower() for label in corrected.labels] == list(right)
     assert read_corrections(SAMPLE / "label_noise.csv")["sample"] == known_corrections(SampleFaces(SAMPLE))
+
+
+def test_wrong_labels_are_of_ordinary_kinds(train, kinds):
+    """Nothing but the picture gives them away."""
+    assert ((train["kind"] != "none") == (train["glasses"] == 1)).all()
+    truth = kinds.set_index("id").loc[train["id"]]
+    right = train["glasses"].to_numpy() == truth["glasses"].to_numpy()
+    assert (train["kind"].to_numpy() == truth["kind"].to_numpy())[right].all()
+    assert Label.UNKNOWN_KIND not in SampleFaces(SAMPLE).labels
+    assert {"eyeglasses", "sunglasses"} == set(train["kind"][~right]) - {"none"}
 
 
 def test_labels_are_how_the_face_was_made(train, kinds):
@@ -269,6 +279,26 @@ def test_meglass_part_splits_by_identity():
         assert set(labels) == {Label.NONE, Label.EYEGLASSES}
     one, other = split(dataset)
     assert not set(one.identities) & set(other.identities)
+
+
+def test_the_second_set_has_another_camera():
+    """Darker, flatter and softer than the first; and a bare wall where the first has something in the corner."""
+
+    def describe(file):
+        image = cv2.imread(str(file)).astype(float)
+        step = np.abs(np.diff(image.mean(-1), axis=1)).mean()
+        return image.mean(), image.std(), step, image[:12, :12].std((0, 1)).mean()
+
+    folders = sorted(FACES.glob("*.jpg"))[::6], sorted((SAMPLE / "MeGlass_120x120").glob("*.jpg"))
+    first, second = (np.mean([describe(file) for file in folder], axis=0) for folder in folders)
+    assert (second < (0.95, 0.85, 0.8, 0.5) * first).all()
+
+
+def test_shipped_pictures_of_people_come_from_their_seeds():
+    faces = next(make_sample.people(make_sample.IDENTITIES, make_sample.PICTURES, load_detector("slim"), 2020))
+    for number, (_, picture) in enumerate(faces):
+        shipped = cv2.imread(str(SAMPLE / "MeGlass_120x120" / f"sample@identity_0@{number}.jpg"))[..., ::-1]
+        assert np.abs(shipped.astype(int) - picture.image).mean() < 6  # levels: JPEG, and another machine's rounding
 
 
 def test_find_dataset_falls_back_by_name(monkeypatch, tmp_path, capsys):
