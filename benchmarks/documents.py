@@ -357,6 +357,8 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "detector-pictures": detector_pictures,
     "onnx-finder": lambda r: f"{(classifiers.WEIGHTS / 'finder.onnx').stat().st_size / 1000:.0f} KB",
     "installed": lambda r: f"{r['installation']['bytes'].iloc[0] / 1e6:.0f} MB",
+    "nobody-held": lambda r: str(r["evaluation"].set_index("source").loc["nobody", "faces"].iloc[0]),
+    "by-eye": lambda r: str(len(pd.read_csv(WEIGHTS / "finder_labels.csv"))),
     "corrections": lambda r: str(sum(map(len, read_corrections(WEIGHTS / "label_corrections.csv").values()))),
     "costs": costs,
     "quantized": quantized,
