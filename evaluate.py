@@ -306,7 +306,8 @@ def _cell(value: float, digits: int) -> str:
 def draw_errors(answers: pd.DataFrame, detector, columns: int = 8, most: int = 96) -> "Figure":
     """The crops of the wrong answers, the surest first, with file, label and P(glasses), at most so many.
 
-    Last are those where nobody was found, with the centre of the picture.
+    Last are those where nobody was found, with the centre of the picture. A file's name is shown without its ending
+    and what is before its first "@", and of a longer one the last 18 letters.
     """
     wrong = answers[~is_right(answers)]
     wrong = wrong.iloc[np.argsort(-(wrong["probability"] - 0.5).abs().to_numpy())][:most]
@@ -315,8 +316,8 @@ def draw_errors(answers: pd.DataFrame, detector, columns: int = 8, most: int = 9
     titles = []
     for row in wrong.itertuples():
         said = "not found" if np.isnan(row.probability) else f"P {row.probability:.2f}"
-        titles.append(f"{Path(row.file).stem[-12:]}\n{Label(row.label).name.lower()}, {said}")
-    return show_images(crops, titles, columns)
+        titles.append(f"{Path(row.file).stem.split('@', 1)[-1][-18:]}\n{Label(row.label).name.lower()}, {said}")
+    return show_images(crops, titles, min(columns, max(1, len(wrong))))
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -81,9 +81,8 @@ def _decades(axis, which: str = "x") -> None:
 
 
 def _percent(axis, which: str = "y") -> None:
-    from matplotlib.ticker import PercentFormatter
-
-    getattr(axis, f"{which}axis").set_major_formatter(PercentFormatter(1.0, decimals=None))
+    """Ticks of shares as "70 %" and "99.5 %", with no more digits than each needs."""
+    getattr(axis, f"{which}axis").set_major_formatter(lambda share, _: f"{round(100 * share, 2) + 0:g} %")
 
 
 # ------------------------------------------------------------------------------------------------ faces
@@ -142,11 +141,13 @@ def show_points(
 ) -> "Figure":
     """A grid of pictures as `show_images` draws them, with (P, 2) points in pixels on each; none outside is shown.
 
-    points: by name, as many as there are pictures; the names stand above where there are several.
+    points: by name, as many as there are pictures; the names stand above where there are several, and each next
+    one has smaller marks, which leave those below to be seen.
     """
     figure = show_images(images, titles, columns, side=side)
     for number, (name, of_images) in enumerate(points.items()):
-        style = {"color": ON_FACES[number % len(ON_FACES)], "marker": MARKS[number % len(MARKS)], "s": 5 * side**2}
+        style = {"color": ON_FACES[number % len(ON_FACES)], "marker": MARKS[number % len(MARKS)]}
+        style["s"] = 5 * side**2 / (1 + 1.5 * number)
         for axis, (x, y) in zip(figure.axes, (np.asarray(p).T for p in of_images), strict=False):
             axis.set_autoscale_on(False)
             axis.scatter(x, y, edgecolors="black", linewidths=0.4, label=name, **style)
@@ -280,14 +281,21 @@ def plot_curves(history: Sequence[Mapping[str, float]], epochs: int | None = Non
     return figure
 
 
-def plot_keypoint_curves(history: Sequence[Mapping[str, float]], epochs: int | None = None) -> "Figure":
-    """Loss and error of a `train_keypoints.KeypointTrainer` over its epochs; epochs: as many as there will be."""
+def plot_keypoint_curves(
+    history: Sequence[Mapping[str, float]], epochs: int | None = None, label: str = "loss"
+) -> "Figure":
+    """Loss and error of a `train_keypoints.KeypointTrainer` over its epochs; epochs: as many as there will be.
+
+    label: of the loss, with its unit.
+    """
     figure, (left, right) = _figure(9, 3, 1, 2)
     x = [row["epoch"] for row in history]
     left.plot(x, [row["train_loss"] for row in history], markersize=3, **_line(0))
-    left.set(xlabel="epoch", ylabel="loss, training, augmented", ylim=(0, None))
+    left.set(xlabel="epoch", ylabel=label, ylim=(0, None))
+    left.set_title("training, augmented", fontsize=9)
     right.plot(x, [100 * row["error"] for row in history], markersize=3, **_line(1))
     right.set(xlabel="epoch", ylabel="error, % of the eye distance", ylim=(0, None))
+    right.set_title("validation", fontsize=9)
     for axis in (left, right):
         axis.set_xlim(0.5, (epochs or max(x, default=1)) + 0.5)
         axis.grid(alpha=0.3)
@@ -333,7 +341,8 @@ def plot_loss(losses: Sequence[float], chance: float | None = None, label: str =
     axis.plot(range(1, len(losses) + 1), losses, color=CYCLE[0])
     if chance is not None:
         axis.axhline(chance, color="grey", linestyle=":")
-        axis.text(len(losses), chance, "guessing", ha="right", va="bottom", color="grey")
+        style = {"xytext": (0, 3), "textcoords": "offset points", "ha": "right", "va": "bottom", "color": "grey"}
+        axis.annotate("guessing", (len(losses), chance), **style)
     axis.set(xlabel="step", ylabel=label, ylim=(0, 1.15 * max([*losses, chance or 0])))
     axis.grid(alpha=0.3)
     return figure
@@ -505,12 +514,13 @@ def plot_seeds(table: "pd.DataFrame", label: str) -> "Figure":
     for axis, where in zip(axes, wheres, strict=True):
         for y, what in enumerate(whats):
             values = table.loc[(table["what"] == what) & (table["where"] == where), "value"]
-            axis.plot(values, [y] * len(values), "o", color=CYCLE[y % len(CYCLE)], alpha=0.6, markersize=5)
-            axis.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color=CYCLE[y % len(CYCLE)], linewidth=2)
+            axis.plot(values, [y] * len(values), "o", color=CYCLE[0], alpha=0.6, markersize=5)
+            axis.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color=CYCLE[0], linewidth=2)
         axis.set(xlabel=label, ylim=(len(whats) - 0.5, -0.5))
         axis.set_title(where, fontsize=9)
         axis.set_yticks(range(len(whats)), whats)
         _percent(axis, "x")
+        axis.locator_params(axis="x", nbins=4)
         axis.grid(alpha=0.3, axis="x")
     return figure
 

@@ -270,7 +270,8 @@ def describe_layers(model: nn.Module, shape: Sequence[int] = (3, CROP.height, CR
     """What each layer with weights costs for one input of `shape`, layers in a line one behind the other.
 
     A row a layer: layer, output (channels x height x width), parameters (its own), multiply_adds, and
-    receptive_field, the side in pixels of the square of the input that one output sees.
+    receptive_field, the side in pixels of the square of the input that one output sees; "whole" for a linear layer,
+    which reads all places.
     """
     import pandas
 
@@ -285,7 +286,8 @@ def describe_layers(model: nn.Module, shape: Sequence[int] = (3, CROP.height, CR
             field += (layer.kernel_size[0] - 1) * stride
             stride *= layer.stride[0]
             places = output.shape[2] * output.shape[3]
-        rows.append((name, size, parameters, places * layer.weight.numel(), field))
+        seen = "whole" if isinstance(layer, nn.Linear) else field
+        rows.append((name, size, parameters, places * layer.weight.numel(), seen))
 
     hooks = [
         layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))

@@ -73,10 +73,19 @@ def cost(finder: KeypointFinder | DlibFinder, path: Path) -> dict[str, float]:
 
 
 def parameters(path: Path) -> int:
-    """Numbers in an ONNX file."""
+    """How many weights and biases the layers of an ONNX file have, however they are stored."""
     import onnx
 
-    return sum(int(np.prod(tensor.dims)) for tensor in onnx.load(path).graph.initializer)
+    graph = onnx.load(path).graph
+    makers = {name: node for node in graph.node for name in node.output}
+    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
+
+    def stored(name: str) -> str:
+        """The constant that is made a number of the layer: of 8 or 16 bits."""
+        return stored(makers[name].input[0]) if name in makers else name
+
+    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
+    return sum(sizes[stored(name)] for node in layers for name in node.input[1:])
 
 
 def main() -> int:

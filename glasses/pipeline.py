@@ -108,7 +108,7 @@ def _logit(probability: float) -> float:
 def cut_faces(image: np.ndarray, faces: Sequence[Face], crop: Crop = CROP) -> np.ndarray:
     """(N, 64, 96, 3) uint8: the faces of an image cut out for a network, by the landmarks of the key points.
 
-    A detector's own landmarks move four times as far with the light, the size and the place of a face in the photo.
+    A detector's own landmarks move several times as far with the light, the size and the place of a face in the photo.
     """
     exact = open_keypoints().exact(image, [face.landmarks for face in faces])
     crops = [align_face(image, landmarks, crop) for landmarks in exact]

@@ -109,7 +109,7 @@ def test_layer_table_by_hand():
     assert list(table["output"]) == ["4x4x6", "5x4x6", "2"]
     assert list(table["parameters"]) == [4 * 3 * 9 + 4, 5 * 4 * 9 + 5, 120 * 2 + 2]
     assert list(table["multiply_adds"]) == [4 * 3 * 9 * 24, 5 * 4 * 9 * 24, 240]
-    assert list(table["receptive_field"]) == [3, 7, 7]
+    assert list(table["receptive_field"]) == [3, 7, "whole"]
 
 
 def test_receptive_field_is_what_the_gradient_sees():

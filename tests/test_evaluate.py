@@ -266,6 +266,15 @@ def test_portraits_are_answered_and_a_wrong_label_is_drawn(portraits):
     figure = draw_errors(wrong, pipeline.detector)
     (drawn,) = [axis for axis in figure.axes if axis.has_data()]
     assert Path(wrong["file"].iloc[0]).stem in drawn.get_title()
+    assert len(figure.axes) == 1  # as many columns as there are pictures
+
+
+def test_the_name_of_a_wrong_face_is_cut_before_its_first_at(hopper, tmp_path):
+    for name, shown in (("sample@identity_29@4", "identity_29@4"), (f"{'a' * 30}0123", f"{'a' * 14}0123")):
+        shutil.copy(hopper, file := tmp_path / f"{name}.jpg")
+        frame = answers([(Label.NONE, 0.9, "eyeglasses")]).assign(file=str(file))
+        (axis,) = draw_errors(frame, load_detector("center")).axes
+        assert axis.get_title().splitlines()[0] == shown
 
 
 def test_pictures_of_nobody_are_drawn_last(portraits, nobody):

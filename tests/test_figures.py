@@ -35,6 +35,8 @@ def test_points_lie_on_their_pixels_and_no_face_is_stretched():
         box = axis.get_window_extent()
         assert box.width / box.height == pytest.approx(90 / 60, rel=0.03)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["label", "found"]
+    below, above = figures.show_points(images, {"label": labels, "found": labels}).axes[0].collections
+    assert 2 * above.get_sizes()[0] < below.get_sizes()[0], "a square fits into the dot below, which stays visible"
     assert not figures.show_points(images, {"label": labels}).legends
 
 
@@ -261,6 +263,29 @@ def test_every_seed_is_a_dot_and_their_mean_a_stroke():
     dots, stroke = left.lines[:2]
     np.testing.assert_allclose(dots.get_xdata(), [0.8, 0.81, 0.82])
     np.testing.assert_allclose(stroke.get_xdata(), [0.81, 0.81])
+    assert len({to_hex(line.get_color()) for line in left.lines}) == 1
+
+
+def test_the_shares_of_seeds_are_written_short_and_apart():
+    figure = figures.plot_seeds(SEEDS.assign(value=np.linspace(0.7, 0.93, len(SEEDS))), "accuracy")
+    FigureCanvasAgg(figure).draw()
+    texts = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert len(texts) <= 5
+    assert {"70 %", "80 %", "90 %"} <= set(texts)
+
+
+def test_a_share_has_no_more_digits_than_it_needs():
+    figure = figures.plot_groups(GROUPS, "right answers (faces)")
+    form = figure.axes[0].xaxis.get_major_formatter()
+    assert [form(share) for share in (0.7, 0.995, 1.0, 0.0, -1e-17)] == ["70 %", "99.5 %", "100 %", "0 %", "0 %"]
+
+
+def test_guessing_stands_above_its_line():
+    figure = figures.plot_loss([1.0, 0.5], chance=0.8)
+    FigureCanvasAgg(figure).draw()
+    (axis,) = figure.axes
+    (word,) = axis.texts
+    assert word.get_window_extent().y0 > axis.transData.transform((1, 0.8))[1] + 2
 
 
 def test_groups_say_how_many_faces_and_intervals_reach_their_bounds():
@@ -366,7 +391,8 @@ def test_a_missed_face_keeps_the_error_curve_below_one():
 
 def test_key_point_curves_show_loss_and_error():
     history = [{"epoch": 1, "train_loss": 0.5, "error": 0.08}, {"epoch": 2, "train_loss": 0.4, "error": 0.05}]
-    left, right = figures.plot_keypoint_curves(history).axes
+    left, right = figures.plot_keypoint_curves(history, label="wing loss (eye distances)").axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("wing loss (eye distances)", "error, % of the eye distance")
     for axis, values in ((left, [0.5, 0.4]), (right, [8, 5])):
         (line,) = axis.lines
         assert list(line.get_xdata()) == [1, 2]
