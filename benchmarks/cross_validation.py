@@ -15,6 +15,7 @@ best schedule would make of each. A run that was cut off goes on where it was.
 
 import argparse
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,18 +76,22 @@ def train_fold(
     """The F1 of each of NETWORKS on the held fold, with its name. run: in the names of the folders."""
     teacher = None
     for name, (architecture, distilled) in NETWORKS.items():
-        trainer = Trainer(
-            {"train": train},
-            {"held": held},
-            folder_of(f"{name}-{run}", options.out),
-            epochs=options.epochs,
-            batch=BATCH,
-            lr=options.lr,
-            workers=1,
-            architecture=architecture,
-            teachers=[teacher] if distilled else (),
-            bfloat16=options.bfloat16,
-        )
+        try:
+            trainer = Trainer(
+                {"train": train},
+                {"held": held},
+                folder_of(f"{name}-{run}", options.out),
+                epochs=options.epochs,
+                batch=BATCH,
+                lr=options.lr,
+                workers=1,
+                architecture=architecture,
+                teachers=[teacher] if distilled else (),
+                bfloat16=options.bfloat16,
+            )
+        except ImportError as error:  # of the one that knows ImageNet
+            warnings.warn(f"{name} is left out: {error}", stacklevel=2)
+            continue
         trainer.resume()
         trainer.fit(report=lambda history: None)
         network = trainer.average.module  # after the last epoch: no choice that the held fold made

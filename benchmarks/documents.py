@@ -116,8 +116,8 @@ def robustness_table(results: Results) -> str:
     rows = []
     for row in results["robustness"].to_dict("records"):
         accuracy = f"{100 * row['accuracy']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
-        rows.append([row["change"], accuracy, row["missed"], row["false"], row["not_found"]])
-    return markdown(["change", "accuracy, % (95 % interval)", "missed", "false alarms", "not found"], rows)
+        rows.append([row["change"], row["faces"], accuracy, row["missed"], row["false"], row["not_found"]])
+    return markdown(["change", "faces", "accuracy, % (95 % interval)", "missed", "false alarms", "not found"], rows)
 
 
 def crops_table(results: Results) -> str:
