@@ -112,7 +112,7 @@ def test_each_task_is_checked_and_its_answer_folded_away(path):
         task, checked, folded = notebook.cells[number : number + 3]
         arguments = [inspect.signature(ANSWERS[name]).parameters, ast.parse(task.source).body[0].args.args]
         assert list(arguments[0]) == [argument.arg for argument in arguments[1]]
-        assert f"{name} = check({name}, [" in checked.source
+        assert re.search(rf"^{name} = check\({name}, (\[|cases\))", checked.source, re.MULTILINE)
         assert folded.source.startswith("<details><summary>The answer</summary>")
         assert f"```python\n{inspect.getsource(ANSWERS[name]).strip()}\n```" in folded.source
 
