@@ -81,11 +81,7 @@ def measure(
 
 def others(sources: dict[str, FaceDataset], pipeline: GlassesPipeline) -> Iterator[dict]:
     """The rows of pictures as they are: of real masks, and of faces in profile."""
-    groups: dict[str, list[tuple[np.ndarray, bool]]] = {
-        "real masks, other pictures": [],
-        "profiles, other pictures": [],
-    }
-    real, profiles = groups.values()
+    real, profiles = [], []
     for dataset in sources.values():
         for i in range(len(dataset)):
             image, worn = dataset.read(i), bool(dataset.labels[i] != Label.NONE)
@@ -93,7 +89,7 @@ def others(sources: dict[str, FaceDataset], pipeline: GlassesPipeline) -> Iterat
                 real.append((image, worn))
             elif is_profile(image, pipeline):
                 profiles.append((image, worn))
-    for name, photos in groups.items():
+    for name, photos in (("real masks, other pictures", real), ("profiles, other pictures", profiles)):
         if photos:
             answers = list(pipeline(image for image, _ in photos))
             yield {"change": name, **count_answers(answers, np.array([worn for _, worn in photos]))}
@@ -139,12 +135,13 @@ def main() -> int:
     corrections = read_corrections(options.corrections) if options.corrections else {}
     unchanged = about_glasses(load_sources(named_paths(options.others), {}, corrections).report)
     rows = []
-    print("| change | accuracy, % (95 % interval) | missed | false alarms | not found |\n|---|--:|--:|--:|--:|")
+    print("| change | faces | accuracy, % (95 % interval) | missed | false alarms | not found |")
+    print("|---|--:|--:|--:|--:|--:|")
     for row in chain(measure(images, truth, pipeline), others(unchanged, pipeline)):
         rows.append(row)
         accuracy, low, high = (f"{100 * row[key]:.1f}" for key in ("accuracy", "low", "high"))
         counts = f"{row['missed']} | {row['false']} | {row['not_found']}"
-        print(f"| {row['change']} | {accuracy} ({low} to {high}) | {counts} |", flush=True)
+        print(f"| {row['change']} | {row['faces']} | {accuracy} ({low} to {high}) | {counts} |", flush=True)
     lines = header(f"{len(truth)} faces, model {options.model}", note=options.note)
     write_table(pd.DataFrame(rows), RESULTS / "robustness.csv", lines)
     return 0
