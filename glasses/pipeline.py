@@ -28,7 +28,7 @@ from .photos import Photo, PhotoError, check_photo, is_photo, read_finer, read_p
 
 # Is it a face?  Of `finder`'s score and of the P(face) of the network that sees the crop the logits are added up. The
 # weights are those of logistic regressions, for both shipped networks, on the candidates in 553 pictures of nobody that
-# chose nothing else, and in photos of people, a third of them with masks; the constant lets 2 % of nobody pass.
+# chose nothing else, and in photos of people, a third of them with masks; the constant lets 1 % of nobody pass.
 SCORE, SECOND_LOOK, CONSTANT = 0.7, 0.45, -2.0
 LEAST_FACE = 0.2  # P(face) from which on the faces of other detectors are believed, whose scores are no probabilities
 
