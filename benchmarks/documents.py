@@ -80,7 +80,9 @@ def evaluation_table(results: Results) -> str:
 
 def networks_table(results: Results) -> str:
     table = results["accuracy"]
-    sources = [name for name in table.columns if name in ("celeba", "meglass", "lfw", "kaggle", "ffhq", "folder")]
+    sources = [
+        name for name in table.columns if name in ("celeba", "meglass", "lfw", "kaggle", "masks", "ffhq", "folder")
+    ]
     rows = []
     for row in table.to_dict("records"):
         cells = [row["network"], f"{row['parameters']:,}", f"{row['bytes'] / 1000:,.0f}"]
@@ -252,7 +254,7 @@ def paired(results: Results) -> str:
     """What the paired test says of the two shipped networks, as a sentence."""
     row = results["paired"].iloc[0]
     first = f"of {row['faces']:,} faces `{row['first']}` alone gets {row['only_first_wrong']} wrong"
-    return f"{first} and `{row['second']}` alone {row['only_second_wrong']} (McNemar's exact test: p = {row['p']:.2f})"
+    return f"{first} and `{row['second']}` alone {row['only_second_wrong']} (McNemar's exact test: p = {row['p']:.2g})"
 
 
 def keypoints_table(results: Results) -> str:
