@@ -50,7 +50,8 @@ SECURITY = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 LOG = logging.getLogger("glasses.server")  # what it says holds neither pictures nor their names
-for kind, suffix in (("text/javascript", ".mjs"), ("application/wasm", ".wasm"), ("application/octet-stream", ".onnx")):
+TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".onnx": "application/octet-stream"}
+for suffix, kind in TYPES.items():
     mimetypes.add_type(kind, suffix)  # which not every system knows
 
 
@@ -89,9 +90,11 @@ class GlassesServer:
         except asyncio.CancelledError:  # by uvicorn, when it has waited long enough
             response = JSONResponse({"error": "the server stops"}, 503, headers={"Connection": "close"})
         except RefusedError as error:
+            response = JSONResponse({"error": error.reason}, error.status, headers=error.headers)
+        if not body.ended and "Connection" not in response.headers:  # here, where no error holds on to what was read
             await body.drain()
-            closing = {} if body.ended else {"Connection": "close"}
-            response = JSONResponse({"error": error.reason}, error.status, headers=error.headers | closing)
+            if not body.ended:
+                response.headers["Connection"] = "close"
         milliseconds = 1000 * (perf_counter() - start)
         LOG.info("predict: %d, %d photos, %.0f ms", response.status_code, len(photos), milliseconds)
         return response

@@ -43,7 +43,7 @@ class Upload(NamedTuple):
     """A photo that a client sent. name: the last part of its file name, to be echoed, never to be opened."""
 
     name: str
-    content: bytes
+    content: bytearray
 
 
 class RefusedError(Exception):
@@ -139,7 +139,7 @@ class PhotoParser:
 
     def __init__(self, boundary: bytes, limits: Limits):
         self.limits, self.photos, self.ended = limits, [], False
-        self._name, self._chunks, self._size = "", [], 0
+        self._name, self._content = "", bytearray()
         self._header, self._value, self._disposition = b"", b"", b""
         known = "part_begin part_data part_end header_field header_value header_end headers_finished end".split()
         try:
@@ -161,8 +161,12 @@ class PhotoParser:
             raise RefusedError(400, f"the form has no field '{FIELD}'")
         return self.photos
 
+    def close(self) -> None:
+        """Let go of the photos: the parser and this object hold on to each other."""
+        self._parser = None
+
     def _part_begin(self) -> None:
-        self._chunks, self._size, self._disposition = [], 0, b""
+        self._content, self._disposition = bytearray(), b""
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -185,14 +189,13 @@ class PhotoParser:
         self._name = last_part(options.get(b"filename", b"").decode("utf-8", "replace"))
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
-        self._size += end - start
-        if self._size > self.limits.file:
+        if len(self._content) + end - start > self.limits.file:
             number = len(self.photos) + 1
             raise RefusedError(413, f"photo {number} is larger than {self.limits.file / 1e6:g} MB")
-        self._chunks.append(data[start:end])
+        self._content += memoryview(data)[start:end]
 
     def _part_end(self) -> None:
-        self.photos.append(Upload(self._name, b"".join(self._chunks)))
+        self.photos.append(Upload(self._name, self._content))
 
     def _end(self) -> None:
         self.ended = True
@@ -218,6 +221,8 @@ async def read_photos(request: Request, body: Body, visit: Visit) -> list[Upload
             async for chunk in body:
                 visit.bring(len(chunk))
                 parser.write(chunk)
+        return parser.finish()
     except TimeoutError as error:
         raise RefusedError(408, "the request arrived too slowly") from error
-    return parser.finish()
+    finally:
+        parser.close()

@@ -2,6 +2,7 @@
 
 import base64
 import concurrent.futures
+import gc
 import http.client
 import io
 import json
@@ -25,6 +26,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
+from benchmarks import serve
 from conftest import ROOT
 from glasses import GlassesPipeline, cli
 from glasses.connections import uvicorn_config
@@ -32,7 +34,7 @@ from glasses.openapi import description
 from glasses.pipeline import Answer
 from glasses.serve_command import address, open_port
 from glasses.server import POLICY, GlassesServer, make_app
-from glasses.uploads import Limits, last_part
+from glasses.uploads import Limits, PhotoParser, last_part
 from test_photos import bad_files
 
 BOUNDARY = "a-boundary"
@@ -355,6 +357,18 @@ def test_memory_is_counted_over_all_requests():
             pipeline.go.set()
             assert first.result()[0] == 200
         assert predict(port, form(("a", bytes(1200))))[0] == 200
+
+
+def test_photos_are_let_go_without_the_garbage_collector(small):
+    """Which does not see how large they are."""
+    gc.collect()
+    gc.disable()
+    try:
+        assert predict(small, form(("a", b"x")))[0] == 200
+        assert predict(small, form(("a", bytes(1001))))[0] == 413
+        until(lambda: not any(type(each) is PhotoParser for each in gc.get_objects()))
+    finally:
+        gc.enable()
 
 
 def test_what_a_client_no_longer_waits_for_is_not_begun():
@@ -736,3 +750,17 @@ def test_addresses_of_both_kinds():
             pytest.skip("no IPv6 here")
         with six:
             assert address(six) == f"[::1]:{six.getsockname()[1]}"
+
+
+def test_the_benchmark_asks_in_every_way():
+    table = serve.measure(count=12, repeats=1).set_index("way")
+    assert list(table.index) == [
+        "glasses predict",
+        "1 client, 1 photo a request",
+        "4 clients, 1 photo a request",
+        "50 clients, 1 photo a request",
+        "4 clients, 10 photos a request",
+    ]
+    assert table["ratio"]["glasses predict"] == 1
+    np.testing.assert_allclose(table["ratio"], table["photos_per_s"] / table["photos_per_s"].iloc[0])
+    assert (table["photos_per_s"] > 0).all()
