@@ -18,6 +18,7 @@ from .output import one_line
 
 FIELD = "photo"  # of the form
 LONGEST_NAME = 255  # letters of a file name that are echoed
+DRAIN_SECONDS = 5  # for the rest of a request that is refused
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Body:
             return
         dropped = 0
         try:
-            async with asyncio.timeout(self.limits.silent_seconds / 2):
+            async with asyncio.timeout(DRAIN_SECONDS):
                 async for chunk in self:
                     dropped += len(chunk)
                     if dropped > 2 * self.limits.body:
