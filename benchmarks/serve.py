@@ -4,11 +4,15 @@
 
 Both answer the same photos, two public-domain portraits in three sizes, as JPEG, and both have all cores; so do the
 server's clients, which run on the same machine. Each round runs `glasses predict` on a folder (its start, timed with
-one photo, is taken off) and then all ways to ask the server; the table has the medians over the rounds.
+one photo, is taken off) and then all ways to ask the server; the table has the medians over the rounds. cpu_ms is the
+processor's time for a photo, without the clients': it says how the two compare where other programs are at work too.
+Linux only.
 """
 
 import argparse
 import http.client
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -36,6 +40,11 @@ class Way(NamedTuple):
     clients: int
     photos: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.clients} client{'s' * (self.clients > 1)}, {self.photos} photo{'s' * (self.photos > 1)} a request"
+        )
+
 
 WAYS = (Way(1, 1), Way(4, 1), Way(50, 1), Way(4, 10))
 
@@ -56,24 +65,35 @@ def write_photos(folder: Path, count: int) -> list[Path]:
     return files
 
 
-def seconds_of_predict(*paths: Path) -> float:
-    """Those of `glasses predict` from process start to end."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "glasses", "predict", *paths, "--format", "jsonl"]
+def seconds_of_predict(path: Path) -> np.ndarray:
+    """Those of `glasses predict` from process start to end, by the clock and of the processor."""
+
+    def now() -> np.ndarray:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return np.array([time.perf_counter(), children.ru_utime + children.ru_stime])
+
+    start = now()
+    command = [sys.executable, "-m", "glasses", "predict", path, "--format", "jsonl"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    return time.perf_counter() - start
+    return now() - start
+
+
+def processor_seconds(process: int) -> float:
+    """What a process that runs has taken of the processor."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
 def serving():
-    """The port of a `glasses serve` in a process of its own."""
+    """The port and the process number of a `glasses serve`."""
     command = [sys.executable, "-m", "glasses", "serve", "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         port = int(process.stderr.readline().split("/")[2].split(":")[1])
         with ThreadPoolExecutor(1) as reader:
             reader.submit(process.stderr.read)  # its log, of which a pipe holds little
             try:
-                yield port
+                yield port, process.pid
             finally:
                 process.terminate()
 
@@ -110,26 +130,24 @@ def ask(port: int, way: Way, files: list[Path]) -> tuple[float, list[float]]:
 
 
 def measure(count: int, repeats: int) -> pd.DataFrame:
-    """A row for `glasses predict` and for each way to ask the server: photos_per_s, ratio to predict, request_ms."""
-    rates, waits = {"glasses predict": []}, {}
-    with tempfile.TemporaryDirectory() as folder, serving() as port:
+    """A row for `glasses predict` and for each way to ask the server: photos_per_s, its ratio to that of predict,
+    cpu_ms of a photo, request_ms."""
+    rounds = []
+    with tempfile.TemporaryDirectory() as folder, serving() as (port, process):
         files = write_photos(Path(folder), count)
         ask(port, WAYS[0], files[:6])  # the first of all is slower
         for _ in range(repeats):
-            begin = np.median([seconds_of_predict(files[0]) for _ in range(3)])
-            rates["glasses predict"].append((count - 1) / (seconds_of_predict(Path(folder)) - begin))
+            begin = np.median([seconds_of_predict(files[0]) for _ in range(3)], axis=0)
+            seconds, busy = (seconds_of_predict(Path(folder)) - begin) / (count - 1)
+            rounds.append({"way": "glasses predict", "photos_per_s": 1 / seconds, "ratio": 1.0, "cpu_ms": 1000 * busy})
+            of_predict = 1 / seconds
             for way in WAYS:
-                name = f"{way.clients} clients, {way.photos} photos a request"
-                name = name.replace("1 clients", "1 client").replace(" 1 photos", " 1 photo")
+                before = processor_seconds(process)
                 seconds, waited = ask(port, way, files)
-                rates.setdefault(name, []).append(count / seconds)
-                waits.setdefault(name, []).extend(waited)
-    rows = []
-    for name, of_name in rates.items():
-        ratio = float(np.median(np.array(of_name) / rates["glasses predict"]))
-        request = 1000 * float(np.median(waits[name])) if name in waits else None
-        rows.append({"way": name, "photos_per_s": np.median(of_name), "ratio": ratio, "request_ms": request})
-    return pd.DataFrame(rows)
+                row = {"way": str(way), "photos_per_s": count / seconds, "ratio": count / seconds / of_predict}
+                row["cpu_ms"] = 1000 * (processor_seconds(process) - before) / count
+                rounds.append(row | {"request_ms": 1000 * np.median(waited)})
+    return pd.DataFrame(rounds).groupby("way", sort=False).median().reset_index()
 
 
 def main() -> int:
