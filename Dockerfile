@@ -6,7 +6,7 @@
 FROM node:22-bookworm-slim AS page
 WORKDIR /src/web
 COPY web/package.json web/package-lock.json ./
-RUN npm ci
+RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY web ./
 COPY glasses/weights /src/glasses/weights
 RUN npm run build
