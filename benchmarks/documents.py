@@ -239,6 +239,13 @@ def gains(results: Results) -> str:
     return ", ".join(parts)
 
 
+def served(results: Results) -> str:
+    """What fifty clients get of the server, and how much that is of what the command does."""
+    table = results["serve"].set_index("way")
+    row = table.loc["50 clients, 1 photo a request"]
+    return f"{row['photos_per_s']:.0f} photos a second, {100 * row['ratio']:.0f} % of what `glasses predict` answers"
+
+
 def of_model(model: str) -> dict[str, Callable[[Results], str]]:
     """The contents that each shipped network has."""
     return {
@@ -359,6 +366,8 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "detector-pictures": detector_pictures,
     "onnx-finder": lambda r: f"{(classifiers.WEIGHTS / 'finder.onnx').stat().st_size / 1000:.0f} KB",
     "installed": lambda r: f"{r['installation']['bytes'].iloc[0] / 1e6:.0f} MB",
+    "serve": served,
+    "container": lambda r: f"{r['container']['bytes'].iloc[0] / 1e6:.0f} MB",
     "nobody-held": lambda r: str(r["evaluation"].set_index("source").loc["nobody", "faces"].iloc[0]),
     "by-eye": lambda r: str(len(pd.read_csv(WEIGHTS / "finder_labels.csv"))),
     "corrections": lambda r: str(sum(map(len, read_corrections(WEIGHTS / "label_corrections.csv").values()))),

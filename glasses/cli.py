@@ -134,7 +134,44 @@ def try_on_command(arguments: Sequence[str], prog: str = "glasses") -> int:
     return try_on_command(options, prog)
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"predict": predict_command, "try-on": try_on_command}
+def serve_parser(prog: str = "glasses serve") -> argparse.ArgumentParser:
+    """The options of `glasses serve`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Answer over HTTP: a page, POST /predict, GET /health, /openapi.json, and /api/ to try it.",
+        epilog="Exit status: 128 and the number of the signal that ended it, 2 wrong command line.",
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0: of all networks (default: 127.0.0.1)")
+    add("--port", type=int, default=8000, help="0: a free one (default: 8000)")
+    add("--detector", default="auto", choices=DETECTORS, help="how to find the faces (default: auto)")
+    add("--model", default="glasses", help="glasses, accurate, or an .onnx file (default: glasses)")
+    add("--threshold", type=float, help="probability from which to say glasses (default: the model's)")
+    add("--workers", type=int, help="photos at work at one time (default: one a core, at most 8)")
+    add("--cors", metavar="ORIGIN", help="let pages of this origin read the answers, as https://example.org")
+    return parser
+
+
+def serve_command(arguments: Sequence[str], prog: str = "glasses") -> int:
+    """`glasses serve`."""
+    parser = serve_parser(f"{prog} serve")
+    options = parser.parse_args(arguments)
+    if not 0 <= options.port <= 65535:
+        parser.error(f"--port must be from 0 to 65535, not {options.port}")
+    if options.workers is not None and options.workers < 1:
+        parser.error(f"--workers must be at least 1, not {options.workers}")
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        parser.error(f"--threshold must be between 0 and 1, not {options.threshold}")
+    from .serve_command import serve_command  # with OpenCV and ONNX Runtime, for which --help need not wait
+
+    return serve_command(options, prog)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "predict": predict_command,
+    "try-on": try_on_command,
+    "serve": serve_command,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

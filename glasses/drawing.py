@@ -1,4 +1,4 @@
-"""How is an answer drawn?  Boxes and words in the photo, in the colours of the project's figures."""
+"""How is an answer drawn?  Boxes and words in the photo, heat maps on faces, in the project's colours."""
 
 from typing import NamedTuple
 
@@ -63,6 +63,19 @@ def draw_points(pen: ImageDraw.ImageDraw, points: np.ndarray, radius: float) -> 
     """(68, 2) points in pixels of the drawn picture, as dots with a dark edge that shows on any skin."""
     for x, y in points:
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=POINT, outline="black", width=1)
+
+
+def heat_map(crop: np.ndarray, places: np.ndarray, enlarge: int = 3) -> Image.Image:
+    """What a network saw of a face, (H, W, 3) uint8, grey, and in colours how much each place, (h, w), spoke for
+    glasses or for none: the stronger, the more colour; full where it is strongest."""
+    size = (enlarge * crop.shape[1], enlarge * crop.shape[0])
+    face = Image.fromarray(crop).convert("L").convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    strength = places / max(float(np.abs(places).max()), 1e-6)
+    smooth = np.asarray(Image.fromarray(np.float32(strength)).resize(size, Image.Resampling.BICUBIC))
+    for colour, share in ((COLOURS["eyeglasses"], smooth), (COLOURS["none"], -smooth)):
+        mask = Image.fromarray(np.uint8(200 * share.clip(0, 1)))
+        face.paste(Image.new("RGB", size, colour), mask=mask)
+    return face
 
 
 def _font(text: str, width: float, unit: float) -> ImageFont.FreeTypeFont:

@@ -38,12 +38,14 @@ class FaceAnswer:
     """One face: box as x, y, w, h in pixels of the upright photo, P(glasses), and which of `KINDS` it is.
 
     keypoints: (68, 2) float32, x and y in the same pixels, where they were asked for (`glasses.keypoints`).
+    crop: (64, 96, 3) uint8, what the network saw of it, where that was asked for.
     """
 
     box: tuple[int, int, int, int]
     probability: float
     kind: str
     keypoints: np.ndarray | None = field(default=None, repr=False, compare=False)
+    crop: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass
@@ -123,7 +125,7 @@ class GlassesPipeline:
     threshold: the probability from which a face wears glasses; None takes the one stored with the weights.
     assume_face: where no face is found, what could be one is taken for it, else the centre of the photo. any_face: the
     photo's answer is that of the face most likely to wear glasses, not that of the main face. keypoints: each face has
-    its 68 points.
+    its 68 points. crops: each face has its crop.
 
     Raises what `load_detector`, `open_network` and `open_keypoints` raise, ValueError for less than one worker or photo
     a batch.
@@ -140,6 +142,7 @@ class GlassesPipeline:
         assume_face: bool = False,
         any_face: bool = False,
         keypoints: bool = False,
+        crops: bool = False,
     ):
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.classifier = open_network(model) if classifier is None else classifier
@@ -148,7 +151,7 @@ class GlassesPipeline:
         self.batch = batch
         if self.workers < 1 or self.batch < 1:
             raise ValueError(f"workers and batch must be at least 1, not {self.workers} and {self.batch}")
-        self.assume_face, self.any_face = assume_face, any_face
+        self.assume_face, self.any_face, self.keep_crops = assume_face, any_face, crops
         opened = open_keypoints()  # `cut_faces` asks it: where it is missing this is told now, not of each photo
         self.find_keypoints = opened if keypoints else None
 
@@ -200,6 +203,9 @@ class GlassesPipeline:
             return answer, [], []
         boxes = [tuple(round(v) for v in face.scaled(photo.scale).box) for face in faces]
         answer.faces = [FaceAnswer(box, 0.0, "none", of_face) for box, of_face in zip(boxes, points, strict=True)]
+        if self.keep_crops:
+            for of_face, crop in zip(answer.faces, crops, strict=True):
+                of_face.crop = crop
         answer.seconds = {"decode": decoded - start, "detect": detected - decoded, "align": aligned - detected}
         if self.find_keypoints:
             answer.seconds["keypoints"] = perf_counter() - aligned
