@@ -1,0 +1,84 @@
+// How is an answer drawn?  Boxes and words, heat map and glasses, into a canvas that already shows the photo.
+import settings from "../settings.json";
+import { wear } from "./tryon.js";
+
+export const { COLOURS } = settings.drawing;
+const { crop } = settings.networks.glasses;
+
+/** "eyeglasses (0.98)" of a face, as the tool says it. */
+export function words(face) {
+  return `${face.kind === "none" ? "no glasses" : face.kind} (${face.probability.toFixed(2)})`;
+}
+
+/** Show a picture on a canvas with what is chosen: {frame: a name or null, heat: whether}.
+ * size: {width, height} of the photo, in whose pixels the faces are. mirrored: as in a looking-glass. */
+export function draw(canvas, picture, size, faces, { frame, heat }, mirrored = false) {
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const scale = canvas.width / size.width;
+  pen.resetTransform();
+  if (mirrored) pen.setTransform(-1, 0, 0, 1, canvas.width, 0);
+  pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  pen.save();
+  pen.scale(scale, scale);
+  pen.translate(0.5, 0.5); // the middle of a pixel is at whole numbers
+  if (frame) for (const face of faces) wear(pen, face.points, frame, scale);
+  if (heat) for (const face of faces) if (face.heat) drawHeat(pen, face.heat);
+  pen.restore();
+  pen.resetTransform();
+  const letters = (14 * canvas.width) / (canvas.clientWidth || canvas.width);
+  const taken = [];
+  faces.forEach((face, i) => drawBox(pen, face, scale, mirrored, i === 0, letters, taken, Boolean(frame)));
+}
+
+function drawBox(pen, face, scale, mirrored, isMain, letters, taken, wornOnly) {
+  const [x, y, w, h] = face.box.map((v) => v * scale);
+  const left = mirrored ? pen.canvas.width - x - w : x;
+  const colour = COLOURS[face.kind];
+  pen.lineWidth = (isMain ? 0.2 : 0.1) * letters;
+  pen.strokeStyle = colour;
+  if (!wornOnly) pen.strokeRect(left, y, w, h);
+  pen.font = `600 ${letters}px system-ui, sans-serif`;
+  const text = words(face);
+  const wide = pen.measureText(text).width + 0.8 * letters;
+  const high = 1.5 * letters;
+  const at = (v, room) => Math.min(Math.max(v, 0), Math.max(0, room));
+  const places = [y - high, y + h, y - 2 * high, y + h + high].map((top) => [
+    at(left, pen.canvas.width - wide),
+    at(top, pen.canvas.height - high),
+  ]);
+  const free = ([u, v]) => taken.every(([a, b, c, d]) => u >= a + c || a >= u + wide || v >= b + d || b >= v + high);
+  const [u, v] = places.find(free) ?? places[0];
+  taken.push([u, v, wide, high]);
+  pen.fillStyle = colour;
+  pen.fillRect(u, v, wide, high);
+  pen.fillStyle = "black";
+  pen.textBaseline = "middle";
+  pen.fillText(text, u + 0.4 * letters, v + high / 2);
+}
+
+/** The heat of a face over the part of the photo that the network saw, from blue, nothing, to yellow, most. */
+function drawHeat(pen, { width, height, values, matrix }) {
+  const least = Math.min(...values);
+  const range = Math.max(Math.max(...values) - least, 1e-6);
+  const small = new OffscreenCanvas(width, height);
+  const cells = small.getContext("2d");
+  const pixels = cells.createImageData(width, height);
+  values.forEach((value, i) => pixels.data.set([...heatColour((value - least) / range), 165], 4 * i));
+  cells.putImageData(pixels, 0, 0);
+  const [a, b, c, d, e, f] = matrix;
+  const det = a * e - b * d;
+  pen.save();
+  pen.transform(e / det, -d / det, -b / det, a / det, (b * f - e * c) / det, (d * c - a * f) / det);
+  pen.imageSmoothingEnabled = true;
+  pen.imageSmoothingQuality = "high";
+  pen.drawImage(small, -0.5, -0.5, crop.width, crop.height);
+  pen.restore();
+}
+
+/** Of 0 to 1: a few colours of "cividis", which colour-blind readers see in the same order. */
+function heatColour(value) {
+  const stops = [[0, 34, 78], [67, 78, 108], [124, 123, 120], [188, 175, 108], [254, 232, 56]];
+  const place = Math.min(Math.max(value, 0), 1) * (stops.length - 1);
+  const first = Math.min(Math.floor(place), stops.length - 2);
+  return stops[first].map((v, i) => v + (place - first) * (stops[first + 1][i] - v));
+}
