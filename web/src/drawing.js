@@ -3,7 +3,9 @@ import settings from "../settings.json";
 import { wear } from "./tryon.js";
 
 export const { COLOURS } = settings.drawing;
+const { KINDS } = settings.crops;
 const { crop } = settings.networks.glasses;
+const MOST_HEAT = 200; // of 255: how far the strongest part is covered
 
 /** "eyeglasses (0.98)" of a face, as the tool says it. */
 export function words(face) {
@@ -25,18 +27,20 @@ export function draw(canvas, picture, size, faces, { frame, heat }, mirrored = f
   if (heat) for (const face of faces) if (face.heat) drawHeat(pen, face.heat);
   pen.restore();
   pen.resetTransform();
+  if (heat && faces.length) enlargeFace(pen, faces[0], scale, mirrored);
+  if (frame) return; // with glasses drawn on, boxes and words would be in their way
   const letters = (14 * canvas.width) / (canvas.clientWidth || canvas.width);
   const taken = [];
-  faces.forEach((face, i) => drawBox(pen, face, scale, mirrored, i === 0, letters, taken, Boolean(frame)));
+  faces.forEach((face, i) => drawBox(pen, face, scale, mirrored, i === 0, letters, taken));
 }
 
-function drawBox(pen, face, scale, mirrored, isMain, letters, taken, wornOnly) {
+function drawBox(pen, face, scale, mirrored, isMain, letters, taken) {
   const [x, y, w, h] = face.box.map((v) => v * scale);
   const left = mirrored ? pen.canvas.width - x - w : x;
   const colour = COLOURS[face.kind];
   pen.lineWidth = (isMain ? 0.2 : 0.1) * letters;
   pen.strokeStyle = colour;
-  if (!wornOnly) pen.strokeRect(left, y, w, h);
+  pen.strokeRect(left, y, w, h);
   pen.font = `600 ${letters}px system-ui, sans-serif`;
   const text = words(face);
   const wide = pen.measureText(text).width + 0.8 * letters;
@@ -56,14 +60,32 @@ function drawBox(pen, face, scale, mirrored, isMain, letters, taken, wornOnly) {
   pen.fillText(text, u + 0.4 * letters, v + high / 2);
 }
 
-/** The heat of a face over the part of the photo that the network saw, from blue, nothing, to yellow, most. */
+/** A small main face once more, large, in the corner below. */
+function enlargeFace(pen, { box: [x, y, w, h] }, scale, mirrored) {
+  const { canvas } = pen;
+  const side = 1.3 * scale * Math.max(w, h);
+  const size = 0.4 * Math.min(canvas.width, canvas.height);
+  if (side > size) return;
+  const middle = (x + w / 2) * scale;
+  const left = (mirrored ? canvas.width - middle : middle) - side / 2;
+  pen.drawImage(canvas, left, (y + h / 2) * scale - side / 2, side, side, 0, canvas.height - size, size, size);
+  pen.lineWidth = size / 60;
+  pen.strokeStyle = "white";
+  pen.strokeRect(0, canvas.height - size, size, size);
+}
+
+/** What each part of what the network saw said: in the colour of glasses what spoke for them, in that of none what spoke
+ * against, the stronger, the more colour. As `heat_map` of the tool, but in the photo. */
 function drawHeat(pen, { width, height, values, matrix }) {
-  const least = Math.min(...values);
-  const range = Math.max(Math.max(...values) - least, 1e-6);
+  const most = Math.max(...values.map(Math.abs), 1e-6);
   const small = new OffscreenCanvas(width, height);
   const cells = small.getContext("2d");
   const pixels = cells.createImageData(width, height);
-  values.forEach((value, i) => pixels.data.set([...heatColour((value - least) / range), 165], 4 * i));
+  values.forEach((value, i) => {
+    const colour = COLOURS[KINDS[value > 0 ? 1 : 0]];
+    const bytes = [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
+    pixels.data.set([...bytes, (MOST_HEAT * Math.abs(value)) / most], 4 * i);
+  });
   cells.putImageData(pixels, 0, 0);
   const [a, b, c, d, e, f] = matrix;
   const det = a * e - b * d;
@@ -73,12 +95,4 @@ function drawHeat(pen, { width, height, values, matrix }) {
   pen.imageSmoothingQuality = "high";
   pen.drawImage(small, -0.5, -0.5, crop.width, crop.height);
   pen.restore();
-}
-
-/** Of 0 to 1: a few colours of "cividis", which colour-blind readers see in the same order. */
-function heatColour(value) {
-  const stops = [[0, 34, 78], [67, 78, 108], [124, 123, 120], [188, 175, 108], [254, 232, 56]];
-  const place = Math.min(Math.max(value, 0), 1) * (stops.length - 1);
-  const first = Math.min(Math.floor(place), stops.length - 2);
-  return stops[first].map((v, i) => v + (place - first) * (stops[first + 1][i] - v));
 }

@@ -61,65 +61,89 @@ export function shrink(image, size) {
   const [small, share] = halved(image, size / long);
   const scale = size / Math.max(small.width, small.height);
   const sides = [small.width, small.height].map((side) => Math.max(1, round(side * scale)));
-  return [resize(small, ...sides, LINEAR), share * scale];
+  return [resizeLinear(small, ...sides), share * scale];
 }
 
-/** Enlarged by `factor`, smoothly. */
-export function enlarge(image, factor) {
-  return resize(image, round(image.width * factor), round(image.height * factor), CUBIC, factor);
-}
-
-// Weights of the pixels about a place, which is `t` beyond the one at index `before`.
-const LINEAR = { before: 0, weights: (t) => [1 - t, t] };
-const CUBIC = {
-  before: 1,
-  weights: (t) => {
-    const a = -0.75; // OpenCV's
-    const near = (d) => ((a + 2) * d - (a + 3)) * d * d + 1;
-    const far = (d) => ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
-    return [far(1 + t), near(t), near(1 - t), far(2 - t)];
-  },
-};
-
-/** Which pixels make each of `size` new ones of a side, and with what weights. */
-function taps(from, size, kernel, factor) {
-  return Array.from({ length: size }, (_, i) => {
-    const place = (i + 0.5) / factor - 0.5;
-    const first = Math.floor(place);
-    const weights = kernel.weights(place - first);
-    const indices = weights.map((_, k) => Math.min(Math.max(first - kernel.before + k, 0), from - 1));
-    return { indices, weights };
-  });
-}
-
-function resize(image, width, height, kernel, factor) {
-  const columns = taps(image.width, width, kernel, factor ?? width / image.width);
-  const rows = taps(image.height, height, kernel, factor ?? height / image.height);
-  const across = new Float32Array(3 * width * image.height);
-  let to = 0;
-  for (let y = 0; y < image.height; y++) {
+/** Bilinear, to the bit as OpenCV's fixed-point numbers, in 2048ths: the networks compute in 8 bits, where a
+ * little more or less can be a step. */
+function resizeLinear(image, width, height) {
+  const columns = linearTaps(image.width, width);
+  const rows = linearTaps(image.height, height);
+  const across = new Int32Array(3 * width * image.height);
+  for (let y = 0, to = 0; y < image.height; y++) {
     const line = 4 * y * image.width;
-    for (const { indices, weights } of columns) {
+    for (const [first, next, share, rest] of columns) {
       for (let c = 0; c < 3; c++) {
-        let sum = 0;
-        for (let k = 0; k < weights.length; k++) sum += weights[k] * image.data[line + 4 * indices[k] + c];
-        across[to++] = sum;
+        across[to++] = image.data[line + 4 * first + c] * share + image.data[line + 4 * next + c] * rest;
       }
     }
   }
   const resized = makeImage(width, height);
-  to = 0;
-  for (const { indices, weights } of rows) {
+  for (let y = 0, to = 0; y < height; y++) {
+    const [first, next, share, rest] = rows[y];
+    let above = 3 * first * width;
+    let below = 3 * next * width;
     for (let x = 0; x < width; x++) {
       for (let c = 0; c < 3; c++) {
-        let sum = 0;
-        for (let k = 0; k < weights.length; k++) sum += weights[k] * across[3 * (indices[k] * width + x) + c];
-        resized.data[to++] = sum; // clamped and rounded
+        const upper = (share * (across[above++] >> 4)) >> 16;
+        const lower = (rest * (across[below++] >> 4)) >> 16;
+        resized.data[to++] = (upper + lower + 2) >> 2;
       }
       resized.data[to++] = 255;
     }
   }
   return resized;
+}
+
+/** Of each of `size` new pixels of a side: the two that make it, and their shares in 2048ths. */
+function linearTaps(from, size) {
+  return Array.from({ length: size }, (_, i) => {
+    const place = Math.min(Math.max(Math.fround(((i + 0.5) * from) / size - 0.5), 0), from - 1);
+    const first = Math.floor(place);
+    const rest = Math.fround(place - first);
+    return [first, Math.min(first + 1, from - 1), round(2048 * (1 - rest)), round(2048 * rest)];
+  });
+}
+
+/** Enlarged by `factor`, bicubic. */
+export function enlarge(image, factor) {
+  const width = round(image.width * factor);
+  const height = round(image.height * factor);
+  const columns = cubicTaps(image.width, width, factor);
+  const rows = cubicTaps(image.height, height, factor);
+  const across = new Float32Array(3 * width * image.height);
+  for (let y = 0, to = 0; y < image.height; y++) {
+    for (const { indices, weights } of columns) {
+      for (let c = 0; c < 3; c++) {
+        across[to++] = weights.reduce((sum, weight, k) => sum + weight * image.data[4 * (y * image.width + indices[k]) + c], 0);
+      }
+    }
+  }
+  const enlarged = makeImage(width, height);
+  let to = 0;
+  for (const { indices, weights } of rows) {
+    for (let x = 0; x < width; x++) {
+      for (let c = 0; c < 3; c++) {
+        enlarged.data[to++] = weights.reduce((sum, weight, k) => sum + weight * across[3 * (indices[k] * width + x) + c], 0);
+      }
+      enlarged.data[to++] = 255;
+    }
+  }
+  return enlarged;
+}
+
+/** Of each of `size` new pixels of a side: the four that make it, and their weights. */
+function cubicTaps(from, size, factor) {
+  const a = -0.75; // OpenCV's
+  const near = (d) => ((a + 2) * d - (a + 3)) * d * d + 1;
+  const far = (d) => ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
+  return Array.from({ length: size }, (_, i) => {
+    const place = (i + 0.5) / factor - 0.5;
+    const first = Math.floor(place);
+    const t = place - first;
+    const indices = [-1, 0, 1, 2].map((k) => Math.min(Math.max(first + k, 0), from - 1));
+    return { indices, weights: [far(1 + t), near(t), near(1 - t), far(2 - t)] };
+  });
 }
 
 /** The image in the top left corner of a larger one of one grey. */
@@ -146,44 +170,41 @@ export function framed(image, border) {
   return large;
 }
 
-/** The (width, height) picture whose pixel (x, y) shows the image at the place that a map [a, b, c, d, e, f] moves
- * there: x' = a x + b y + c, y' = d x + e y + f. Black outside of the image. */
+/** The (width, height) picture whose pixel (x', y') shows the image at the place (x, y) that a map [a, b, c, d, e, f]
+ * moves there: x' = a x + b y + c, y' = d x + e y + f. Black outside of the image. Places are rounded to 1/32 of a pixel,
+ * by way of 1/1024, as OpenCV does. */
 export function warp(image, [a, b, c, d, e, f], width, height) {
   const det = a * e - b * d;
+  const fine = (value) => round(1024 * value);
   const warped = makeImage(width, height);
-  let to = 0;
-  for (let v = 0; v < height; v++) {
+  for (let v = 0, to = 0; v < height; v++) {
+    const startX = fine((-b * v + b * f - e * c) / det) + 16;
+    const startY = fine((a * v + d * c - a * f) / det) + 16;
     for (let u = 0; u < width; u++, to += 4) {
-      const x = (e * (u - c) - b * (v - f)) / det;
-      const y = (a * (v - f) - d * (u - c)) / det;
-      bilinear(image, x, y, warped.data, to);
-      warped.data[to + 3] = 255;
+      bilinear(image, (startX + fine((e * u) / det)) >> 5, (startY + fine((-d * u) / det)) >> 5, warped.data, to);
     }
   }
   return warped;
 }
 
+/** The pixel at x and y in 1/32 of a pixel, written to the place `to`. */
 function bilinear(image, x, y, into, to) {
-  const x0 = Math.floor(x);
-  const y0 = Math.floor(y);
-  let red = 0;
-  let green = 0;
-  let blue = 0;
-  for (let j = 0; j < 2; j++) {
-    for (let i = 0; i < 2; i++) {
-      const column = x0 + i;
-      const row = y0 + j;
-      if (column < 0 || row < 0 || column >= image.width || row >= image.height) continue;
-      const weight = (i ? x - x0 : 1 - x + x0) * (j ? y - y0 : 1 - y + y0);
-      const at = 4 * (row * image.width + column);
-      red += weight * image.data[at];
-      green += weight * image.data[at + 1];
-      blue += weight * image.data[at + 2];
-    }
+  const [x0, y0] = [x >> 5, y >> 5];
+  let [red, green, blue] = [512, 512, 512]; // half of what is shifted away: it rounds
+  for (let corner = 0; corner < 4; corner++) {
+    const column = x0 + (corner & 1);
+    const row = y0 + (corner >> 1);
+    if (column < 0 || row < 0 || column >= image.width || row >= image.height) continue;
+    const weight = (corner & 1 ? x & 31 : 32 - (x & 31)) * (corner >> 1 ? y & 31 : 32 - (y & 31));
+    const at = 4 * (row * image.width + column);
+    red += weight * image.data[at];
+    green += weight * image.data[at + 1];
+    blue += weight * image.data[at + 2];
   }
-  into[to] = red;
-  into[to + 1] = green;
-  into[to + 2] = blue;
+  into[to] = red >> 10;
+  into[to + 1] = green >> 10;
+  into[to + 2] = blue >> 10;
+  into[to + 3] = 255;
 }
 
 /** The bytes of images of one size as a network takes them: (N, height, width, 3) RGB. */

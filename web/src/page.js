@@ -1,5 +1,6 @@
 // What happens on the page?  Networks are loaded; pictures come by click, drop, paste and camera, and are answered in turn.
 import { lookAt, makeCard, redraw } from "./answers.js";
+import { COLOURS } from "./drawing.js";
 import { showCamera, showFilm } from "./live.js";
 import { hasHeatMap, openNetworks } from "./networks.js";
 import { framePictures } from "./tryon.js";
@@ -22,6 +23,7 @@ const ready = openNetworks((come, all) => {
 }).then(
   () => {
     get("state").textContent = "Ready. Nothing more is loaded, and nothing is sent.";
+    get("heat").disabled = false;
     get("heat").hidden = !hasHeatMap();
     document.body.dataset.ready = "true";
     return true;
@@ -117,9 +119,12 @@ async function redrawAll() {
   }
 }
 
+get("for").style.setProperty("--kind", COLOURS.eyeglasses);
+get("against").style.setProperty("--kind", COLOURS.none);
 get("heat").addEventListener("click", ({ target }) => {
   choice.heat = !choice.heat;
   target.setAttribute("aria-pressed", String(choice.heat));
+  get("key").hidden = !choice.heat;
   redrawAll();
 });
 

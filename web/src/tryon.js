@@ -259,8 +259,10 @@ export function framePictures(chosen) {
     const canvas = Object.assign(document.createElement("canvas"), { width: 160, height: 80 });
     if (name) {
       const pen = canvas.getContext("2d");
-      const pose = new Pose(rotation([0.08, -0.3, 0]), [78, 36], 0.92);
+      const pose = new Pose(rotation([0.08, -0.3, 0]), [74, 36], 0.84);
       paint(pen, FRAMES[name], pose, WHITE, 1, null);
+    } else {
+      drawNone(canvas.getContext("2d"));
     }
     label.append(canvas, name ?? "none");
     const frame = document.createElement("div");
@@ -269,4 +271,15 @@ export function framePictures(chosen) {
     row.append(frame);
   }
   return row;
+}
+
+/** A circle with a bar. */
+function drawNone(pen) {
+  pen.lineWidth = 4;
+  pen.strokeStyle = "#8b867e";
+  pen.beginPath();
+  pen.arc(80, 40, 20, 0, 2 * Math.PI);
+  pen.moveTo(66, 54);
+  pen.lineTo(94, 26);
+  pen.stroke();
 }
