@@ -6,9 +6,9 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
-import settings from "./settings.json" with { type: "json" };
 
 const here = (path) => new URL(path, import.meta.url);
+const settings = JSON.parse(await readFile(here("settings.json")));
 const { values: options } = parseArgs({
   options: { out: { type: "string" }, weights: { type: "string" }, notebooks: { type: "string", default: "" } },
 });

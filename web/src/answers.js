@@ -82,7 +82,8 @@ function tell(card, photo) {
   if (photo.shrunk) notes.push(`shrunk from ${photo.width} × ${photo.height} to be looked at`);
   card.more.textContent = notes.join(" · ");
   if (faces.length) card.lines.append(listOf(faces), saveButton(card));
-  Object.assign(card.element.dataset, { glasses: String(glasses), probability: String(probability), kind: String(kind) });
+  const { milliseconds } = card;
+  Object.assign(card.element.dataset, { glasses: `${glasses}`, probability: `${probability}`, kind: `${kind}`, milliseconds });
 }
 
 function listOf(faces) {

@@ -18,6 +18,7 @@ function trouble(message) {
 }
 
 const ready = openNetworks((come, all) => {
+  if (get("state").classList.contains("trouble")) return; // the other files may still be coming
   get("loaded").value = come / all;
   get("state").textContent = `Loading the networks: ${megabytes(come)} of ${megabytes(all)} MB`;
 }).then(
