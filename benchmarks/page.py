@@ -1,6 +1,7 @@
 """How fast is the page, and does it answer as the command line does?  Measured in a Chromium that is installed.
 
     make page && python -m benchmarks.page [--photos PATH ...] [--note WORDS]
+    python -m benchmarks.page --picture docs/page.png     # only draws the page, in both themes
 
 The page is served from this machine to a headless Chromium with a fresh profile and a webcam that shows a portrait.
 Writes results/page.csv, a row a measure: the bytes and milliseconds of the first load, milliseconds a photo, frames a
@@ -207,6 +208,26 @@ def frame_rate(page: Page) -> float:
     return rate
 
 
+def draw_page(path: Path, scratch: Path) -> None:
+    """A picture of the page with three answers, the left part in its light theme, the right in its dark one."""
+    portraits = {file.name: file for file in write_photos(scratch)}
+    chosen = [portraits[name] for name in ("grace_hopper.jpg", "astronaut.png", "group.png")]
+    shots = []
+    with chromium() as browser, serve(BUILT) as address:
+        for scheme in ("light", "dark"):
+            size = {"width": 1000, "height": 900}
+            with browser.new_context(viewport=size, color_scheme=scheme) as context:
+                page = context.new_page()
+                open_page(page, address)
+                answers_of(page, chosen)
+                page.wait_for_timeout(1000)  # until nothing moves any more
+                shots.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+    light, dark = shots
+    across = np.arange(light.width)[None] - 0.66 * light.width + 0.25 * np.arange(light.height)[:, None]
+    light.paste(dark, mask=Image.fromarray(np.uint8(255 * (across > 0.12 * light.height))))
+    light.quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 def measure(folders: Sequence[Path], scratch: Path) -> tuple[list[tuple], str]:
     """All rows, and the version of the browser."""
     sets = {"photos": write_photos(scratch), "faces": sorted((ROOT / "data" / "sample").rglob("*.jpg"))}
@@ -241,11 +262,15 @@ def measure(folders: Sequence[Path], scratch: Path) -> tuple[list[tuple], str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--photos", nargs="+", default=[], type=Path, metavar="PATH", help="folders of more photos")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="write a picture of the page, measure nothing")
     add_note(parser)
     options = parser.parse_args()
     if not (BUILT / "index.html").is_file():
         parser.error("no page in build/web: make page builds it")
     with tempfile.TemporaryDirectory() as scratch:
+        if options.picture:
+            draw_page(options.picture, Path(scratch))
+            return 0
         rows, version = measure(options.photos, Path(scratch))
     table = pd.DataFrame(rows, columns=["of", "measure", "value", "unit"])
     lines = header(f"browser: Chromium {version}, headless, one thread", note=options.note)

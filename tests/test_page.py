@@ -144,6 +144,12 @@ def pixels(page, selector: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGB"))
 
 
+def drawn(page, what: str) -> np.ndarray:
+    """(H, W, 3) uint8: what the card of a photo shows, as soon as it shows a frame, or heat."""
+    wait(page, "() => document.querySelector('article').dataset.drawn ?? null", what)
+    return pixels(page, "article canvas")
+
+
 def test_answers_are_those_of_the_tool(page, photos):
     faces = sorted((ROOT / "data" / "sample").rglob("*@*.jpg"))[:60]
     table = compare([*photos, *faces], answers_of(page, [*photos, *faces]))
@@ -414,17 +420,16 @@ def test_every_frame_is_where_the_tool_puts_it(page, astronaut):
     answers_of(page, [astronaut])
     for name in FRAMES:
         page.locator(f"label[for=frame-{name}]").click()
-        page.wait_for_timeout(250)
-        drawn = pixels(page, "article canvas").astype(int)
-        assert drawn.shape == image.shape
+        shown = drawn(page, name).astype(int)
+        assert shown.shape == image.shape
         ours = np.abs(try_on(image, keypoints, name).astype(int) - image).sum(2) > 120
-        theirs = np.abs(drawn - image).sum(2) > 120
+        theirs = np.abs(shown - image).sum(2) > 120
         assert ours.sum() > 150
-        assert (ours & near(theirs)).sum() / ours.sum() > 0.8, name
-        assert (theirs & near(ours)).sum() / theirs.sum() > 0.8, name
+        assert (ours & near(theirs)).sum() / ours.sum() > 0.85, name
+        assert (theirs & near(ours)).sum() / theirs.sum() > 0.85, name
     page.locator("label[for=frame-none]").click()
-    page.wait_for_timeout(250)
-    assert np.abs(pixels(page, "article canvas").astype(int) - image).max(2)[260:].max() == 0, "all are taken off"
+    changed = np.abs(drawn(page, "none").astype(int) - image).max(2) > 0
+    assert not changed[260:].any(), "all are taken off"
 
 
 def heat_network(tmp_path: Path) -> Path:
@@ -452,10 +457,9 @@ def test_the_heat_map_is_drawn_where_the_network_looks(browser, built, tmp_path,
         page = context.new_page()
         open_page(page, address)
         (answer,) = answers_of(page, [hopper])
-        before = pixels(page, "article canvas").astype(int)
+        before = drawn(page, "none").astype(int)
         page.get_by_role("button", name="Where does it look?").click()
-        page.wait_for_timeout(400)
-        changed = np.abs(pixels(page, "article canvas").astype(int) - before).sum(2) > 30
+        changed = np.abs(drawn(page, "none, heat").astype(int) - before).sum(2) > 30
         x, y, w, h = answer.boxes[0]
         rows, columns = np.nonzero(changed)
         assert changed[y : y + h // 2, x : x + w].mean() > 0.25
@@ -463,8 +467,7 @@ def test_the_heat_map_is_drawn_where_the_network_looks(browser, built, tmp_path,
         assert y - h / 2 < rows.min() < rows.max() < y + h
         assert page.locator("#key").is_visible()
         page.get_by_role("button", name="Where does it look?").click()
-        page.wait_for_timeout(400)
-        assert (pixels(page, "article canvas") == before).all()
+        assert (drawn(page, "none") == before).all()
 
 
 def test_a_network_without_heat_has_no_button_for_it(page):
@@ -533,19 +536,22 @@ def test_it_is_used_by_keyboard(page, hopper):
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.id") == "photo"
     assert page.locator("label[for=photo]").evaluate("(one) => getComputedStyle(one).outlineStyle") == "solid"
-    with page.expect_file_chooser() as chooser:
+    chosen = []
+    page.on("filechooser", lambda chooser: chosen.append(chooser))
+    for _ in range(20):
         page.keyboard.press("Enter")
-    chooser.value.set_files([str(hopper)])
-    wait(page, "() => document.querySelectorAll('[data-glasses]').length", 1)
-    before = pixels(page, "article canvas")
-    for _ in range(4):
-        page.keyboard.press("Tab")
+        page.wait_for_timeout(200)
+        if chosen:
+            break
+    chosen[0].set_files([str(hopper)])
+    before = drawn(page, "none")
+    for _ in range(9):
         if page.evaluate("() => document.activeElement.id") == "frame-none":
             break
+        page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(300)
+    assert (drawn(page, "round") != before).any()
     assert page.evaluate("() => document.activeElement.id") == "frame-round"
-    assert (pixels(page, "article canvas") != before).any()
 
 
 def test_it_is_heard(page, hopper):

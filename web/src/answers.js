@@ -51,7 +51,7 @@ export async function lookAt(card, choice) {
     const small = Math.min(1, LONG_SIDE / Math.max(photo.width, photo.height));
     card.canvas.width = Math.max(1, Math.round(photo.width * small));
     card.canvas.height = Math.max(1, Math.round(photo.height * small));
-    draw(card.canvas, photo.canvas, photo, card.answer.faces, choice);
+    drawOn(card, photo.canvas, choice);
     tell(card, photo);
   } catch (error) {
     const known = error instanceof PhotoError || error instanceof RangeError;
@@ -64,6 +64,11 @@ export async function lookAt(card, choice) {
     card.canvas.setAttribute("aria-label", `${card.name}: not read`);
   }
   return `${card.name}: ${card.said.textContent}. ${card.more.textContent}`;
+}
+
+function drawOn(card, picture, choice) {
+  draw(card.canvas, picture, card.size, card.answer.faces, choice);
+  card.element.dataset.drawn = `${choice.frame ?? "none"}${choice.heat ? ", heat" : ""}`;
 }
 
 function tell(card, photo) {
@@ -122,6 +127,6 @@ export async function redraw(card, choice) {
   pen.resetTransform();
   pen.fillStyle = "white";
   pen.fillRect(0, 0, card.canvas.width, card.canvas.height);
-  draw(card.canvas, bitmap, card.size, card.answer.faces, choice);
+  drawOn(card, bitmap, choice);
   bitmap.close();
 }

@@ -29,7 +29,8 @@ export function draw(canvas, picture, size, faces, { frame, heat }, mirrored = f
   pen.resetTransform();
   if (heat && faces.length) enlargeFace(pen, faces[0], scale, mirrored);
   if (frame) return; // with glasses drawn on, boxes and words would be in their way
-  const letters = (14 * canvas.width) / (canvas.clientWidth || canvas.width);
+  const shown = Math.min(canvas.clientWidth / canvas.width, canvas.clientHeight / canvas.height) || 1; // "contain"
+  const letters = 13 / shown;
   const taken = [];
   faces.forEach((face, i) => drawBox(pen, face, scale, mirrored, i === 0, letters, taken));
 }
