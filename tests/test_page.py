@@ -35,8 +35,7 @@ from benchmarks.page import (
 )
 
 WEB = ROOT / "web"
-needs_browser = pytest.mark.skipif(browser_path() is None, reason="needs chromium, as Debian's package installs it")
-FAR = 0.04  # share of the faces whose probability may differ by more than 0.02: 8-bit steps that fall the other way
+FAR = 0.05  # share of the faces whose probability may differ by more than 0.02: 8-bit steps that fall the other way
 
 
 # ------------------------------------------------------------------------------------- without a browser
@@ -59,12 +58,12 @@ def test_settings_follow_the_tool(monkeypatch, tmp_path, capsys):
     assert json.loads((tmp_path / "settings.json").read_text())["auto"]["FIRST"] == auto.FIRST - 1
 
 
-def test_no_number_of_the_settings_is_typed_again():
-    """Constants reach the page by their names; one that is declared in a module has no namesake among them."""
+def test_every_setting_is_used_and_none_typed_again():
     settings = json.loads((WEB / "settings.json").read_text())
     names = {name for part in settings.values() if isinstance(part, dict) for name in part if name.isupper()}
-    for file in (WEB / "src").glob("*.js"):
-        assert not names & set(re.findall(r"^(?:export )?const ([A-Z_]+) =", file.read_text(), re.MULTILINE)), file.name
+    sources = "\n".join(file.read_text() for file in (WEB / "src").glob("*.js"))
+    assert {name for name in names if not re.search(rf"\b{name}\b", sources)} == set()
+    assert not names & set(re.findall(r"^(?:export )?const ([A-Z_]+) =", sources, re.MULTILINE))
 
 
 def test_the_lock_names_no_server():
@@ -101,17 +100,12 @@ def address(built):
 
 
 @pytest.fixture(scope="module")
-def browser(built, tmp_path_factory, module_astronaut):
+def browser(built, tmp_path_factory, astronaut):
     if browser_path() is None:
         pytest.skip("needs chromium, as Debian's package installs it")
-    image = np.asarray(Image.open(module_astronaut).convert("RGB"))
+    image = np.asarray(Image.open(astronaut).convert("RGB"))
     with chromium(write_webcam(image, tmp_path_factory.mktemp("webcam") / "portrait.mjpeg")) as browser:
         yield browser
-
-
-@pytest.fixture(scope="module")
-def module_astronaut(astronaut):
-    return astronaut
 
 
 @pytest.fixture
@@ -151,7 +145,7 @@ def drawn(page, what: str) -> np.ndarray:
 
 
 def test_answers_are_those_of_the_tool(page, photos):
-    faces = sorted((ROOT / "data" / "sample").rglob("*@*.jpg"))[:60]
+    faces = sorted((ROOT / "data" / "sample").rglob("*@*.jpg"))[:100]
     table = compare([*photos, *faces], answers_of(page, [*photos, *faces]))
     of_photos, of_faces = table[: len(photos)], table[len(photos) :]
     assert of_photos["same"].all()
@@ -344,8 +338,9 @@ def test_a_phone_offers_its_camera(browser, address):
 # --------------------------------------------------------------------------------------- moving pictures
 
 
-def test_the_webcam_is_answered_live(page):
+def test_the_webcam_is_answered_live(page, photos):
     page.locator("#camera").click()
+    assert compare(photos[:3], answers_of(page, photos[:3]))["difference"].max() < 0.02, "photos meanwhile"
     wait(page, "() => Number(document.getElementById('live').dataset.frames) > 20")
     assert page.locator("#live-answer").inner_text() == "No glasses"
     assert re.fullmatch(r"\d+ frames a second", page.locator("#live-rate").inner_text())
@@ -575,6 +570,8 @@ def test_without_webassembly_it_says_so(browser, address, hopper):
         page.add_init_script("Object.defineProperty(window, 'WebAssembly', {value: undefined})")
         page.goto(address)
         wait(page, "() => document.getElementById('state').textContent.includes('lacks WebAssembly')")
+        (answer,) = answers_of(page, [hopper])
+        assert answer.error == "the networks cannot be run"
         assert page.locator("#state").get_attribute("class") == "trouble"
 
 

@@ -30,9 +30,9 @@ NAMES: dict[str, tuple[ModuleType, str]] = {  # part of the file -> module, its 
     "crops": (crops, "KINDS"),
     "keypoints": (keypoints, "POINTS TOLERANCE"),
     "photos": (photos, "MAX_SIDE FINEST HEIC_BRANDS"),
-    "pipeline": (pipeline, "SCORE SECOND_LOOK CONSTANT LEAST_FACE"),
+    "pipeline": (pipeline, "SCORE SECOND_LOOK CONSTANT"),
     "pose": (pose, "DISTANCE INDICES TRUST MODEL"),
-    "frames": (frames, "SIDES LEAN LENSES"),
+    "frames": (frames, "SIDES LEAN"),
     "tryon": (tryon, "SKULL CHEEKS NOSE GLASS"),
     "drawing": (drawing, "COLOURS"),
 }

@@ -19,7 +19,7 @@ export function verdict({ glasses, kind }) {
   return glasses ? `Glasses: ${kind}` : "No glasses";
 }
 
-/** The card of a file: {file, element, look, redraw}. */
+/** The card of a file: its element and what is filled in later. */
 export function makeCard(file) {
   const card = { file, name: file.name || "pasted picture", element: element("article") };
   const canvas = element("canvas");
@@ -56,14 +56,18 @@ export async function lookAt(card, choice) {
   } catch (error) {
     const known = error instanceof PhotoError || error instanceof RangeError;
     if (!known) console.error(error);
-    const reason = known ? error.message : `cannot be searched for faces: ${error.message}`;
-    card.said.textContent = "Not read";
-    card.more.textContent = reason;
-    card.more.classList.add("trouble");
-    Object.assign(card.element.dataset, { glasses: "null", probability: "null", error: reason });
-    card.canvas.setAttribute("aria-label", `${card.name}: not read`);
+    refuse(card, known ? error.message : `cannot be searched for faces: ${error.message}`);
   }
   return `${card.name}: ${card.said.textContent}. ${card.more.textContent}`;
+}
+
+/** Say on the card why there is no answer. */
+export function refuse(card, reason) {
+  card.said.textContent = "Not read";
+  card.more.textContent = reason;
+  card.more.classList.add("trouble");
+  Object.assign(card.element.dataset, { glasses: "null", probability: "null", error: reason });
+  card.canvas.setAttribute("aria-label", `${card.name}: not read`);
 }
 
 function drawOn(card, picture, choice) {

@@ -46,8 +46,16 @@ function middleOf(design) {
   return design.one_piece ? 0 : (design.bridge + design.lens[0]) / 2;
 }
 
+const traced = new Map(); // the outlines of each frame that was asked for
+
 /** The outline of each lens, `count` [x, y] of the front: the left, the right, or the shield. */
 export function outlines(design, count) {
+  const name = `${design.outline} ${design.lens} ${design.bridge} ${design.centre} ${count}`;
+  if (!traced.has(name)) traced.set(name, trace(design, count));
+  return traced.get(name);
+}
+
+function trace(design, count) {
   const [w, h] = design.lens.map((side) => side / 2);
   const corners = design.outline;
   if (design.one_piece) {

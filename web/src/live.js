@@ -78,9 +78,9 @@ async function show(choice, isCamera, release) {
   const times = [];
   let last = "";
   while (shown) {
-    await nextFrame(shown);
+    await nextFrame();
     const now = `${video.currentTime} ${choice.frame} ${choice.heat}`;
-    if (!shown || !video.videoWidth || (video.paused && now === last)) continue;
+    if (!shown || document.hidden || !video.videoWidth || (video.paused && now === last)) continue;
     last = now;
     const photo = photoOf(video);
     const found = tracks(await answer(photo), performance.now() / 1000);

@@ -1,11 +1,12 @@
 // What happens on the page?  Networks are loaded; pictures come by click, drop, paste and camera, and are answered in turn.
-import { lookAt, makeCard, redraw } from "./answers.js";
+import { lookAt, makeCard, redraw, refuse } from "./answers.js";
 import { COLOURS } from "./drawing.js";
 import { showCamera, showFilm } from "./live.js";
 import { hasHeatMap, openNetworks } from "./networks.js";
 import { framePictures } from "./tryon.js";
 
 const get = (id) => document.getElementById(id);
+const READY = "Ready. Nothing more is loaded, and nothing is sent.";
 const choice = { frame: null, heat: false }; // what is drawn
 const cards = [];
 let redrawing = 0;
@@ -13,7 +14,7 @@ let redrawing = 0;
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 
 function trouble(message) {
-  get("state").textContent = message;
+  get("state").textContent = get("said").textContent = message;
   get("state").classList.add("trouble");
 }
 
@@ -23,7 +24,7 @@ const ready = openNetworks((come, all) => {
   get("state").textContent = `Loading the networks: ${megabytes(come)} of ${megabytes(all)} MB`;
 }).then(
   () => {
-    get("state").textContent = "Ready. Nothing more is loaded, and nothing is sent.";
+    get("state").textContent = READY;
     get("heat").disabled = false;
     get("heat").hidden = !hasHeatMap();
     document.body.dataset.ready = "true";
@@ -47,6 +48,7 @@ function take(files) {
     get("answers").append(card.element);
     queue = queue.then(async (working) => {
       if (working) get("said").textContent = await lookAt(card, choice);
+      else refuse(card, "the networks cannot be run");
       await new Promise((resolve) => setTimeout(resolve)); // the page stays alive between photos
       return working;
     });
@@ -95,11 +97,10 @@ async function show(start) {
   if (!(await ready)) return;
   try {
     get("state").classList.remove("trouble");
-    get("state").textContent = "Ready. Nothing more is loaded, and nothing is sent.";
+    get("state").textContent = READY;
     await start();
   } catch (error) {
     trouble(error.message);
-    get("said").textContent = error.message;
   }
 }
 

@@ -5,6 +5,10 @@ import { halved } from "./images.js";
 
 const { MAX_SIDE, FINEST, HEIC_BRANDS } = settings.photos;
 
+const HEIC =
+  "a HEIC picture, which this browser does not read: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)";
+const DAMAGED = "damaged, or not a picture in a format that this browser reads (JPEG, PNG, WebP, AVIF, GIF, BMP)";
+
 /** A photo cannot be read; the message is one line that says why. */
 export class PhotoError extends Error {}
 
@@ -12,22 +16,21 @@ export class PhotoError extends Error {}
 export async function readPhoto(file) {
   if (!file.size) throw new PhotoError("the file is empty");
   const head = new TextDecoder("latin1").decode(await file.slice(0, 32).arrayBuffer());
-  if (head.slice(4, 8) === "ftyp" && head.slice(8, 12) !== "avif" && HEIC_BRANDS.some((b) => head.includes(b, 8))) {
-    throw new PhotoError(
-      "a HEIC picture, which this page does not read: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)",
-    );
-  }
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   } catch {
-    throw new PhotoError("damaged, or not a picture in a format this browser reads (JPEG, PNG, WebP, GIF, BMP, AVIF)");
+    throw new PhotoError(isHeic(head) ? HEIC : DAMAGED);
   }
   try {
     return photoOf(bitmap, head.startsWith("\xff\xd8"));
   } finally {
     bitmap.close();
   }
+}
+
+function isHeic(head) {
+  return head.slice(4, 8) === "ftyp" && head.slice(8, 12) !== "avif" && HEIC_BRANDS.some((brand) => head.includes(brand, 8));
 }
 
 /** The photo that a bitmap, a canvas or the frame of a video shows. coarse: searched as small as the tool does a JPEG. */
