@@ -10,7 +10,7 @@ const { CELL, MIDDLE_GREY, AGREEING } = settings.finder;
 /** The faces of an image, shrunk to `size` pixels, with at least this score: each the mean of all cells that agree. */
 export async function look(image, size, minScore) {
   const [small, scale] = shrink(image, size);
-  const likely = (await cells(small)).filter((cell) => cell.score >= minScore).sort((a, b) => b.score - a.score);
+  const likely = (await cells(small, minScore)).sort((a, b) => b.score - a.score);
   const kept = [];
   for (const cell of likely) {
     if (cell.score > minScore && kept.every((other) => overlap(cell.box, other.box) <= SAME)) kept.push(cell);
@@ -19,17 +19,19 @@ export async function look(image, size, minScore) {
   return scale < 1 ? faces.map((face) => scaled(face, 1 / scale)) : faces;
 }
 
-/** What each cell of the image answers, before one face is one answer. */
-async function cells(image) {
+/** What the cells of the image with at least this score answer, before one face is one answer. */
+async function cells(image, minScore) {
   const width = CELL * Math.ceil(image.width / CELL);
   const height = CELL * Math.ceil(image.height / CELL);
   const picture = padded(image, width, height, MIDDLE_GREY);
   const { score, box, landmarks } = await run("finder", "pictures", packed([picture]), [1, height, width, 3]);
-  return Array.from(score.data, (value, i) => ({
-    score: value,
-    box: Array.from(box.data.subarray(4 * i, 4 * i + 4)),
-    landmarks: Array.from({ length: 5 }, (_, k) => Array.from(landmarks.data.subarray(10 * i + 2 * k, 10 * i + 2 * k + 2))),
-  }));
+  const likely = [];
+  score.data.forEach((value, i) => {
+    if (value < minScore) return;
+    const points = Array.from({ length: 5 }, (_, k) => Array.from(landmarks.data.subarray(10 * i + 2 * k, 10 * i + 2 * k + 2)));
+    likely.push({ score: value, box: Array.from(box.data.subarray(4 * i, 4 * i + 4)), landmarks: points });
+  });
+  return likely;
 }
 
 function mean(surest, agreeing) {
