@@ -32,13 +32,15 @@ const bundled = await build({
   target: "es2022",
   legalComments: "eof",
   logLevel: "warning",
-  plugins: [{
-    name: "sizes",
-    setup(of) {
-      of.onResolve({ filter: /^virtual:sizes$/ }, ({ path }) => ({ path, namespace: "sizes" }));
-      of.onLoad({ filter: /.*/, namespace: "sizes" }, () => ({ contents: JSON.stringify(sizes), loader: "json" }));
+  plugins: [
+    {
+      name: "sizes",
+      setup(of) {
+        of.onResolve({ filter: /^virtual:sizes$/ }, ({ path }) => ({ path, namespace: "sizes" }));
+        of.onLoad({ filter: /.*/, namespace: "sizes" }, () => ({ contents: JSON.stringify(sizes), loader: "json" }));
+      },
     },
-  }],
+  ],
 });
 const script = bundled.outputFiles.find((file) => file.path.endsWith(".js")).text;
 const style = bundled.outputFiles.find((file) => file.path.endsWith(".css")).text;
@@ -49,7 +51,9 @@ const policy = (scripts, styles, connect) =>
   "img-src blob: data:; media-src blob:; base-uri 'none'; form-action 'none'";
 const link = (name) =>
   options.notebooks ? `<a href="${options.notebooks.replace(/\/$/, "")}/${name}">${name}</a>` : `<code>${name}</code>`;
-const template = (await readFile(here("index.html"), "utf8")).replace(/\{\{(\d_\w+\.ipynb)\}\}/g, (_, name) => link(name));
+const template = (await readFile(here("index.html"), "utf8")).replace(/\{\{(\d_\w+\.ipynb)\}\}/g, (_, name) =>
+  link(name),
+);
 // With functions, since in a plain replacement `$&` and the like have a meaning, and code may hold them.
 const page = (content) => template.replace(/\{\{(policy|style|script|files)\}\}/g, (_, name) => content[name]);
 

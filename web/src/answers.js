@@ -92,7 +92,12 @@ function tell(card, photo) {
   card.more.textContent = notes.join(" · ");
   if (faces.length) card.lines.append(listOf(faces), saveButton(card));
   const { milliseconds } = card;
-  Object.assign(card.element.dataset, { glasses: `${glasses}`, probability: `${probability}`, kind: `${kind}`, milliseconds });
+  Object.assign(card.element.dataset, {
+    glasses: `${glasses}`,
+    probability: `${probability}`,
+    kind: `${kind}`,
+    milliseconds,
+  });
 }
 
 function listOf(faces) {

@@ -38,7 +38,7 @@ function fromBase64(text) {
   return bytes;
 }
 
-/** Unpacked where it is still packed: some servers say of a .gz that it is only encoded so, and the browser unpacks it. */
+/** Unpacked where it is still packed: of some servers the browser hears that a .gz is encoded so, and unpacks it. */
 async function unpacked(bytes) {
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));

@@ -1,5 +1,5 @@
-// What does a network see of a face?  As glasses/crops.py. A crop: {width, height, unit, drop}; a map: [a, b, c, d, e, f],
-// a turn, a scale and a shift, x' = a x + b y + c, y' = d x + e y + f.
+// What does a network see of a face?  As glasses/crops.py. A crop: {width, height, unit, drop}. A map: a turn,
+// a scale and a shift [a, b, c, d, e, f]: x' = a x + b y + c, y' = d x + e y + f.
 import { halved, makeImage, part, warp } from "./images.js";
 
 /** The map from pixels of the photo to those of the crop. */

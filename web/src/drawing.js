@@ -75,8 +75,8 @@ function enlargeFace(pen, { box: [x, y, w, h] }, scale, mirrored) {
   pen.strokeRect(0, canvas.height - size, size, size);
 }
 
-/** What each part of what the network saw said: in the colour of glasses what spoke for them, in that of none what spoke
- * against, the stronger, the more colour. As `heat_map` of the tool, but in the photo. */
+/** What each part of what the network saw said: in the colour of glasses what spoke for them, in that of none what
+ * spoke against, the stronger, the more colour. As `heat_map` of the tool, but in the photo. */
 function drawHeat(pen, { width, height, values, matrix }) {
   const most = Math.max(...values.map(Math.abs), 1e-6);
   const small = new OffscreenCanvas(width, height);

@@ -15,7 +15,12 @@ export async function look(image, size, minScore) {
   for (const cell of likely) {
     if (cell.score > minScore && kept.every((other) => overlap(cell.box, other.box) <= SAME)) kept.push(cell);
   }
-  const faces = kept.map((cell) => mean(cell, likely.filter((other) => overlap(cell.box, other.box) >= AGREEING)));
+  const faces = kept.map((cell) =>
+    mean(
+      cell,
+      likely.filter((other) => overlap(cell.box, other.box) >= AGREEING),
+    ),
+  );
   return scale < 1 ? faces.map((face) => scaled(face, 1 / scale)) : faces;
 }
 
@@ -28,7 +33,9 @@ async function cells(image, minScore) {
   const likely = [];
   score.data.forEach((value, i) => {
     if (value < minScore) return;
-    const points = Array.from({ length: 5 }, (_, k) => Array.from(landmarks.data.subarray(10 * i + 2 * k, 10 * i + 2 * k + 2)));
+    const points = Array.from({ length: 5 }, (_, k) =>
+      Array.from(landmarks.data.subarray(10 * i + 2 * k, 10 * i + 2 * k + 2)),
+    );
     likely.push({ score: value, box: Array.from(box.data.subarray(4 * i, 4 * i + 4)), landmarks: points });
   });
   return likely;

@@ -59,7 +59,10 @@ function trace(design, count) {
   const [w, h] = design.lens.map((side) => side / 2);
   const corners = design.outline;
   if (design.one_piece) {
-    const mirrored = corners.slice(1, -1).reverse().map(([x, y]) => [-x, y]);
+    const mirrored = corners
+      .slice(1, -1)
+      .reverse()
+      .map(([x, y]) => [-x, y]);
     return [smooth([...corners, ...mirrored], count).map(([x, y]) => [x * w, y * h + design.centre])];
   }
   const right = smooth(corners, count).map(([x, y]) => [x * w + middleOf(design), y * h + design.centre]);
@@ -123,7 +126,8 @@ export function glassesParts(design, fit, ears, fineness) {
 /** The light and dark spots of tortoiseshell. */
 function mottle(quad) {
   const [x, y, z] = times(quad.centre, 1 / 9);
-  const spots = Math.sin(2.1 * x + 1.3 * Math.sin(1.7 * y + z)) + Math.sin(2.9 * y - 1.1 * x + 1.9 * Math.sin(1.3 * x - z));
+  const spots =
+    Math.sin(2.1 * x + 1.3 * Math.sin(1.7 * y + z)) + Math.sin(2.9 * y - 1.1 * x + 1.9 * Math.sin(1.3 * x - z));
   quad.colour = times(quad.colour, 0.8 + 0.45 * clip(spots, -1.1, 1.5));
 }
 
@@ -136,17 +140,30 @@ function rim(design, outline) {
     const [before, after] = [outline[(i + count - 1) % count], outline[(i + 1) % count]];
     return unit2([after[1] - before[1], before[0] - after[0]]);
   });
-  const away = outline.reduce((sum, [x, y], i) => sum + (x - centre[0]) * outwards[i][0] + (y - centre[1]) * outwards[i][1], 0);
+  const away = outline.reduce(
+    (sum, [x, y], i) => sum + (x - centre[0]) * outwards[i][0] + (y - centre[1]) * outwards[i][1],
+    0,
+  );
   if (away < 0) outwards = outwards.map(([x, y]) => [-x, -y]);
   const [above, below] = design.rim;
   const widths = outwards.map(([, y]) => below + (above - below) * clip(0.5 - (below ? 0.9 : 3) * y, 0, 1));
-  const path = outline.map(([x, y], i) => front(design, [x + (outwards[i][0] * widths[i]) / 2, y + (outwards[i][1] * widths[i]) / 2]));
+  const path = outline.map(([x, y], i) =>
+    front(design, [x + (outwards[i][0] * widths[i]) / 2, y + (outwards[i][1] * widths[i]) / 2]),
+  );
   const across = outline.map(([x, y], i) =>
     unit(minus(front(design, [x + outwards[i][0], y + outwards[i][1]]), front(design, [x, y]))),
   );
   const out = across.map((side, i) => unit(cross(side, minus(path[(i + 1) % count], path[(i + count - 1) % count]))));
   const depths = widths.map((width) => Math.min(design.depth, 1.5 * width + 0.1) / 2);
-  const quads = tube(path, across, out, widths.map((width) => width / 2), depths, design.colour, true);
+  const quads = tube(
+    path,
+    across,
+    out,
+    widths.map((width) => width / 2),
+    depths,
+    design.colour,
+    true,
+  );
   quads.forEach((quad, i) => (quad.alpha = widths[Math.floor(i / (quads.length / count))] > 0.3 ? 1 : 0));
   return quads;
 }
@@ -154,14 +171,23 @@ function rim(design, outline) {
 /** A bar of the bridge, an arch over the nose between the lenses. */
 function bridge(design, height, rise) {
   const y = design.centre - (height * design.lens[1]) / 2;
-  const near = outlines(design, 160).at(-1).filter((point) => Math.abs(point[1] - y) < 4);
+  const near = outlines(design, 160)
+    .at(-1)
+    .filter((point) => Math.abs(point[1] - y) < 4);
   let reach = near.length ? Math.min(...near.map(([x]) => x)) + 0.4 : design.bridge / 2 + 0.2 * design.lens[0];
   if (height > 0.9) reach = design.bridge / 2 + 0.22 * design.lens[0]; // along the top of the lenses
   const places = Array.from({ length: 17 }, (_, i) => i / 8 - 1);
   const path = places.map((t) => add(front(design, [t * reach, y - rise * (1 - t * t)]), [0, 0, 1.5 * (1 - t * t)]));
   const across = path.map((_, i) => unit(cross(slope(path, i), [0, 0, 1])));
   const widths = places.map((t) => (design.bar_width * (0.85 + 0.25 * t * t)) / 2);
-  return tube(path, across, path.map(() => [0, 0, 1]), widths, path.map(() => design.depth / 2), design.colour);
+  return tube(
+    path,
+    across,
+    path.map(() => [0, 0, 1]),
+    widths,
+    path.map(() => design.depth / 2),
+    design.colour,
+  );
 }
 
 function slope(path, i) {
@@ -177,7 +203,14 @@ function pad(design, side) {
     design.forward - 5,
   ]);
   const widths = places.map((t) => 1.9 * Math.sqrt(1 - 0.95 * t * t));
-  const quads = tube(path, path.map(() => [1, 0, 0]), path.map(() => [0, 0, 1]), widths, path.map(() => 1), [0.75, 0.75, 0.72]);
+  const quads = tube(
+    path,
+    path.map(() => [1, 0, 0]),
+    path.map(() => [0, 0, 1]),
+    widths,
+    path.map(() => 1),
+    [0.75, 0.75, 0.72],
+  );
   for (const quad of quads) quad.alpha = 0.35;
   return quads;
 }
@@ -185,7 +218,9 @@ function pad(design, side) {
 /** [x, y] on the front where a temple begins: at the outside of the rim. */
 function hingePoint(design, side) {
   const y = design.centre - (design.hinge * design.lens[1]) / 2;
-  const near = outlines(design, 160).at(-1).filter((point) => Math.abs(point[1] - y) < 3);
+  const near = outlines(design, 160)
+    .at(-1)
+    .filter((point) => Math.abs(point[1] - y) < 3);
   return [side * (Math.max(...near.map(([x]) => x)) + Math.max(0, design.rim[0] / 2 - 0.5)), y];
 }
 
@@ -202,15 +237,25 @@ function temple(design, side, fit, ear, fineness) {
   const across = along.map((way) => unit(minus([0, 1, 0], times(way, way[1]))));
   const out = along.map((way, i) => cross(way, across[i]));
   const [high, low] = design.temple;
-  const heights = path.map((point) => (high + (low - high) * clip((start[2] - point[2]) / (start[2] - ear[2]), 0, 1)) / 2);
-  const quads = tube(path, across, out, heights, path.map(() => (design.metal ? 0.8 : 1.4)), design.colour);
+  const heights = path.map(
+    (point) => (high + (low - high) * clip((start[2] - point[2]) / (start[2] - ear[2]), 0, 1)) / 2,
+  );
+  const quads = tube(
+    path,
+    across,
+    out,
+    heights,
+    path.map(() => (design.metal ? 0.8 : 1.4)),
+    design.colour,
+  );
   for (const quad of quads) quad.alpha = clip((quad.centre[2] - ear[2] + 6) / 12, 0, 1);
   return quads;
 }
 
 /** The outline of the clear shield of safety glasses, between lens, temple and cheek. */
 export function sideShield(design, side, fit, ear) {
-  const edge = outlines(design, 160).at(-1)
+  const edge = outlines(design, 160)
+    .at(-1)
     .filter(([x]) => x > 0.4 * design.lens[0])
     .sort((a, b) => a[1] - b[1])
     .map(([x, y]) => front(design, [x * side, y]))

@@ -115,7 +115,10 @@ export function enlarge(image, factor) {
   for (let y = 0, to = 0; y < image.height; y++) {
     for (const { indices, weights } of columns) {
       for (let c = 0; c < 3; c++) {
-        across[to++] = weights.reduce((sum, weight, k) => sum + weight * image.data[4 * (y * image.width + indices[k]) + c], 0);
+        across[to++] = weights.reduce(
+          (sum, weight, k) => sum + weight * image.data[4 * (y * image.width + indices[k]) + c],
+          0,
+        );
       }
     }
   }
@@ -124,7 +127,10 @@ export function enlarge(image, factor) {
   for (const { indices, weights } of rows) {
     for (let x = 0; x < width; x++) {
       for (let c = 0; c < 3; c++) {
-        enlarged.data[to++] = weights.reduce((sum, weight, k) => sum + weight * across[3 * (indices[k] * width + x) + c], 0);
+        enlarged.data[to++] = weights.reduce(
+          (sum, weight, k) => sum + weight * across[3 * (indices[k] * width + x) + c],
+          0,
+        );
       }
       enlarged.data[to++] = 255;
     }
@@ -171,8 +177,8 @@ export function framed(image, border) {
 }
 
 /** The (width, height) picture whose pixel (x', y') shows the image at the place (x, y) that a map [a, b, c, d, e, f]
- * moves there: x' = a x + b y + c, y' = d x + e y + f. Black outside of the image. Places are rounded to 1/32 of a pixel,
- * by way of 1/1024, as OpenCV does. */
+ * moves there: x' = a x + b y + c, y' = d x + e y + f. Black outside of the image. Places are rounded to 1/32 of a
+ * pixel, by way of 1/1024, as OpenCV does. */
 export function warp(image, [a, b, c, d, e, f], width, height) {
   const det = a * e - b * d;
   const fine = (value) => round(1024 * value);

@@ -24,7 +24,10 @@ export async function findPoints(image, landmarks) {
   const better = points.map(fiveLandmarks);
   const again = landmarks.flatMap((five, i) => (misplaced(five, better[i]) > TOLERANCE ? [i] : []));
   if (again.length) {
-    const anew = await lookAt(image, again.map((i) => better[i]));
+    const anew = await lookAt(
+      image,
+      again.map((i) => better[i]),
+    );
     again.forEach((i, k) => (points[i] = anew[k]));
   }
   return points;
@@ -36,7 +39,9 @@ async function lookAt(image, landmarks) {
   return landmarks.map((five, face) => {
     const matrix = cropMatrix(five, crop);
     const first = POINTS * face;
-    return Array.from({ length: POINTS }, (_, i) => leave(points.data.subarray(2 * (first + i), 2 * (first + i) + 2), matrix));
+    return Array.from({ length: POINTS }, (_, i) =>
+      leave(points.data.subarray(2 * (first + i), 2 * (first + i) + 2), matrix),
+    );
   });
 }
 
@@ -44,7 +49,12 @@ async function lookAt(image, landmarks) {
 function misplaced(landmarks, better) {
   const there = cropMatrix(landmarks, crop);
   const here = cropMatrix(better, crop);
-  const corners = [[0, 0], [crop.width, 0], [0, crop.height], [crop.width, crop.height]];
+  const corners = [
+    [0, 0],
+    [crop.width, 0],
+    [0, crop.height],
+    [crop.width, crop.height],
+  ];
   const far = corners.map(([x, y]) => {
     const [u, v] = enter(leave([x, y], there), here);
     return Math.hypot(u - x, v - y);

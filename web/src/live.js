@@ -20,7 +20,11 @@ export async function showCamera(choice) {
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 640 } } });
   } catch (error) {
-    const why = { NotAllowedError: "it was not allowed", NotFoundError: "there is none", NotReadableError: "it is in use" };
+    const why = {
+      NotAllowedError: "it was not allowed",
+      NotFoundError: "there is none",
+      NotReadableError: "it is in use",
+    };
     throw new Error(`no picture from the webcam: ${why[error.name] ?? error.message}`);
   }
   video.srcObject = stream;

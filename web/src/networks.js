@@ -18,7 +18,10 @@ export async function openNetworks(told) {
   for (const [name, { arithmetic }] of Object.entries(settings.networks)) {
     // Weights that are only stored in 8 bits become floats once, not at each call.
     const extra = { session: { disable_quant_qdq: arithmetic === "int8" ? "0" : "1" } };
-    sessions.set(name, await ort.InferenceSession.create(files[`${name}.onnx`], { executionProviders: ["wasm"], extra }));
+    sessions.set(
+      name,
+      await ort.InferenceSession.create(files[`${name}.onnx`], { executionProviders: ["wasm"], extra }),
+    );
   }
 }
 

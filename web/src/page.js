@@ -1,4 +1,4 @@
-// What happens on the page?  Networks are loaded; pictures come by click, drop, paste and camera, and are answered in turn.
+// What happens on the page?  Networks are loaded; pictures come by click, drop, paste and camera, and are answered.
 import { lookAt, makeCard, redraw, refuse } from "./answers.js";
 import { COLOURS } from "./drawing.js";
 import { showCamera, showFilm } from "./live.js";

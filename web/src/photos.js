@@ -1,12 +1,13 @@
-// What is in the file?  As glasses/photos.py. A photo: {image, scale, width, height, levels, shrunk}: scale is the pixels
-// of the upright photo for one of `image`, width and height are those of the photo, levels its copies at 1, 1/2, 1/4, ...
+// What is in the file?  As glasses/photos.py. A photo: {image, scale, width, height, levels, finest, shrunk, canvas}.
+// width, height: of the upright photo, whose pixels for one of `image` are `scale`. levels: its copies at 1, 1/2, 1/4, ...
+// of the finest that is kept, which is `shrunk` where the photo itself is larger. canvas: shows that one.
 import settings from "../settings.json";
 import { halved } from "./images.js";
 
 const { MAX_SIDE, FINEST, HEIC_BRANDS } = settings.photos;
 
 const HEIC =
-  "a HEIC picture, which this browser does not read: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)";
+  "HEIC, which this browser does not read: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)";
 const DAMAGED = "damaged, or not a picture in a format that this browser reads (JPEG, PNG, WebP, AVIF, GIF, BMP)";
 
 /** A photo cannot be read; the message is one line that says why. */
@@ -30,10 +31,12 @@ export async function readPhoto(file) {
 }
 
 function isHeic(head) {
-  return head.slice(4, 8) === "ftyp" && head.slice(8, 12) !== "avif" && HEIC_BRANDS.some((brand) => head.includes(brand, 8));
+  return (
+    head.slice(4, 8) === "ftyp" && head.slice(8, 12) !== "avif" && HEIC_BRANDS.some((brand) => head.includes(brand, 8))
+  );
 }
 
-/** The photo that a bitmap, a canvas or the frame of a video shows. coarse: searched as small as the tool does a JPEG. */
+/** The photo that a bitmap, a canvas or the frame of a video shows. coarse: searched as small as a JPEG. */
 export function photoOf(source, coarse = true) {
   const width = source.videoWidth || source.width;
   const height = source.videoHeight || source.height;

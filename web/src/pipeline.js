@@ -20,7 +20,10 @@ export async function answer(photo) {
   const found = await candidates(photo.image);
   const nearer = await fromNear(photo, mainFirst(found, photo.image));
   const { image, scale } = nearer.photo;
-  const points = await findPoints(image, nearer.faces.map((face) => face.landmarks));
+  const points = await findPoints(
+    image,
+    nearer.faces.map((face) => face.landmarks),
+  );
   const landmarks = points.map(fiveLandmarks);
   const rows = await classify(landmarks.map((five) => alignFace(image, five, crop)));
   const outer = (inner) => inner.map((point) => point.map((v) => (v + 0.5) * scale - 0.5));

@@ -90,8 +90,13 @@ function fit(seen, yaw) {
       return beside.map((v, i) => (v - error[i]) / 1e-4);
     });
     const inner = (a, b) => a.reduce((sum, v, i) => sum + robust[i] * v * b[i], 0);
-    const normal = slopes.map((a, i) => slopes.map((b, j) => inner(a, b) * (i === j ? 1 + damping : 1) + (i === j ? 1e-9 : 0)));
-    const step = solve(normal, slopes.map((slope) => -inner(slope, error)));
+    const normal = slopes.map((a, i) =>
+      slopes.map((b, j) => inner(a, b) * (i === j ? 1 + damping : 1) + (i === j ? 1e-9 : 0)),
+    );
+    const step = solve(
+      normal,
+      slopes.map((slope) => -inner(slope, error)),
+    );
     const there = values.map((v, i) => v + step[i]);
     const anew = residuals(there);
     if (inner(anew, anew) < inner(error, error)) {

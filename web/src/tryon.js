@@ -22,7 +22,10 @@ export function wear(pen, points, frame, scale) {
 function lookOf(pen, points) {
   const at = pen.getTransform();
   const { width, height } = pen.canvas;
-  const place = ([x, y]) => [clip(Math.round(at.a * x + at.e), 0, width - 1), clip(Math.round(at.d * y + at.f), 0, height - 1)];
+  const place = ([x, y]) => [
+    clip(Math.round(at.a * x + at.e), 0, width - 1),
+    clip(Math.round(at.d * y + at.f), 0, height - 1),
+  ];
   const seen = points.slice(17, 48).map(place);
   const [x0, x1] = [Math.min(...seen.map(([x]) => x)), Math.max(...seen.map(([x]) => x)) + 1];
   const [y0, y1] = [Math.min(...seen.map(([, y]) => y)), Math.max(...seen.map(([, y]) => y)) + 1];
@@ -31,7 +34,8 @@ function lookOf(pen, points) {
   const pixels = [];
   for (let i = 0; i < data.length; i += every) pixels.push([data[i], data[i + 1], data[i + 2]]);
   const tone = [0, 1, 2].map((c) => mean(pixels.map((pixel) => pixel[c])));
-  const bright = pixels.map((pixel) => Math.max(...pixel)).sort((a, b) => a - b)[Math.floor(0.97 * (pixels.length - 1))] / 255;
+  const bright =
+    pixels.map((pixel) => Math.max(...pixel)).sort((a, b) => a - b)[Math.floor(0.97 * (pixels.length - 1))] / 255;
   const cheeks = CHEEKS.map(([a, b]) => {
     const [x, y] = place([0, 1].map((k) => 0.55 * points[a][k] + 0.45 * points[b][k]));
     const around = pen.getImageData(Math.max(x - 2, 0), Math.max(y - 2, 0), 5, 5).data;
@@ -62,10 +66,12 @@ function lit(colour, look, alpha = 1) {
 /** Draw a pair of glasses; points: of the face, null where there is none. */
 function paint(pen, design, pose, look, scale, points) {
   const { fronts, temples } = glassesParts(design, pose.fit, pose.ears, FINENESS);
-  const onFace = (line) => line.map((at) => front(design, at)).map(([x, y, z]) => pose.project([x * pose.fit, y * pose.fit, z]));
+  const onFace = (line) =>
+    line.map((at) => front(design, at)).map(([x, y, z]) => pose.project([x * pose.fit, y * pose.fit, z]));
   const lenses = outlines(design, FINENESS * 2).map(onFace);
-  const shields = SIDES.filter((side) => design.side_shields && !(side === pose.far && Math.abs(pose.yaw) > 0.3))
-    .map((side) => sideShield(design, side, pose.fit, pose.ears[side]).map((point) => pose.project(point)));
+  const shields = SIDES.filter((side) => design.side_shields && !(side === pose.far && Math.abs(pose.yaw) > 0.3)).map(
+    (side) => sideShield(design, side, pose.fit, pose.ears[side]).map((point) => pose.project(point)),
+  );
   pen.save();
   pen.lineJoin = "round";
   if (points) castShadow(pen, design, pose, look, scale, lenses, points);
@@ -99,7 +105,10 @@ function drawQuads(pen, quads, design, pose, look, scale, behindSkull) {
   pen.lineWidth = 0.8 / scale; // closes the seams between them
   for (const quad of seen.sort((a, b) => a.near - b.near)) {
     pen.beginPath();
-    trace(pen, quad.corners.map((corner) => pose.project(corner)));
+    trace(
+      pen,
+      quad.corners.map((corner) => pose.project(corner)),
+    );
     pen.fillStyle = shade(quad, design, eye, look);
     pen.fill();
     if (quad.alpha > 0.9) {
@@ -136,7 +145,11 @@ function hidden(point, eye, fit) {
 
 /** Nothing more is drawn where the nose hides the half of the front that is turned away. */
 function clipNose(pen, design, pose, points) {
-  const [top, bottom, beyond] = [[0, -60], [0, 60], [60 * pose.far, 0]].map((at) => pose.project(front(design, at)));
+  const [top, bottom, beyond] = [
+    [0, -60],
+    [0, 60],
+    [60 * pose.far, 0],
+  ].map((at) => pose.project(front(design, at)));
   const nose = cutOff(hull(NOSE[pose.far].map((index) => points[index])), top, bottom, beyond);
   if (nose.length < 3) return;
   pen.beginPath();
@@ -178,7 +191,12 @@ function hull(points) {
 
 /** The shadow on the skin, away from the light. */
 function castShadow(pen, design, pose, look, scale, lenses, points) {
-  const forehead = [[-52, -55, -15], [-25, -75, 0], [25, -75, 0], [52, -55, -15]].map((point) => pose.project(point));
+  const forehead = [
+    [-52, -55, -15],
+    [-25, -75, 0],
+    [25, -75, 0],
+    [52, -55, -15],
+  ].map((point) => pose.project(point));
   const [from, to] = [[0, 0, 0], times([look.light[0], look.light[1], 1], -9)].map((point) => pose.project(point));
   const at = pen.getTransform();
   const away = 4 * pen.canvas.width; // the shape itself is drawn out of sight, only its shadow into it
@@ -214,19 +232,40 @@ function drawLens(pen, outline, design, look) {
   trace(pen, outline);
   if (design.kind === "tinted") {
     const [most, fade] = design.opacity;
-    fill([left, top], [left, bottom], [0, 0.25, 0.5, 0.75, 1].map((place) => {
-      const t = clip((2 * place - 1 + 0.5) / 1.6, 0, 1);
-      return [place, lit(design.tint, look, most - fade * t * t * (3 - 2 * t))];
-    }));
+    fill(
+      [left, top],
+      [left, bottom],
+      [0, 0.25, 0.5, 0.75, 1].map((place) => {
+        const t = clip((2 * place - 1 + 0.5) / 1.6, 0, 1);
+        return [place, lit(design.tint, look, most - fade * t * t * (3 - 2 * t))];
+      }),
+    );
   } else {
-    fill([left, top], [left, bottom], [[0, lit([0.3, 0.34, 0.36], look, 0.04)], [1, lit([0.3, 0.34, 0.36], look, 0.02)]]);
+    fill(
+      [left, top],
+      [left, bottom],
+      [
+        [0, lit([0.3, 0.34, 0.36], look, 0.04)],
+        [1, lit([0.3, 0.34, 0.36], look, 0.02)],
+      ],
+    );
   }
   const glow = design.kind === "tinted" ? 0.09 : 0.14;
   const white = (alpha) => lit([0.93, 0.97, 1], look, alpha);
-  fill([left, top], [right, bottom], [
-    [0, white(0.02)], [0.22, white(glow)], [0.44, white(glow)], [0.5, white(0.01)],
-    [0.56, white(glow / 2)], [0.62, white(glow / 2)], [0.68, white(0)], [1, white(0)],
-  ]);
+  fill(
+    [left, top],
+    [right, bottom],
+    [
+      [0, white(0.02)],
+      [0.22, white(glow)],
+      [0.44, white(glow)],
+      [0.5, white(0.01)],
+      [0.56, white(glow / 2)],
+      [0.62, white(glow / 2)],
+      [0.68, white(0)],
+      [1, white(0)],
+    ],
+  );
 }
 
 /** The edge of glass, dark with a bright line, and a whitish veil. */
