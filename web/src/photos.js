@@ -1,6 +1,6 @@
 // What is in the file?  As glasses/photos.py. A photo: {image, scale, width, height, levels, finest, shrunk, canvas}.
-// width, height: of the upright photo, whose pixels for one of `image` are `scale`. levels: its copies at 1, 1/2, 1/4, ...
-// of the finest that is kept, which is `shrunk` where the photo itself is larger. canvas: shows that one.
+// width, height: of the upright photo, whose pixels for one of `image` are `scale`. levels: its copies at 1, 1/2, 1/4
+// and 1/8 of the finest that is kept, which is `shrunk` where the photo itself is larger. canvas: shows that one.
 import settings from "../settings.json";
 import { halved } from "./images.js";
 
