@@ -4,6 +4,7 @@
 #                 make notebooks NOTEBOOKS=4_Evaluate.ipynb SOLUTIONS=  runs that one alone
 # make lint  make format                                        make bench      the timings
 # make tables     writes the numbers of benchmarks/results/ into the documents
+# make page       the page for the browser: build/web/, and in it glasses.html that needs no server; needs node and npm
 # make newest     the tests with the newest versions of all packages, in an environment of their own
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
 FOR_STUDENTS := \*\*Run on Kaggle|> \*\*Predict before you run|\*\*Your turn|<details>
 EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR --KernelManager.transport_encryption=auto
 
-.PHONY: run solutions notebooks test lint format bench tables newest clean
+.PHONY: run solutions notebooks test lint format bench tables page newest clean
 
 run: .venv/run.stamp
 	@for notebook in $(NOTEBOOKS); do echo "executing $$notebook"; $(EXECUTE) --output-dir build $$notebook || exit 1; done
@@ -48,6 +49,14 @@ tables: .venv/run.stamp
 
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.latency
+
+page: .venv/run.stamp web/node_modules/.package-lock.json
+	$(BIN)/python -m web.make_settings
+	node web/build.mjs
+	@echo "the page: build/web/ for a server, build/web/glasses.html for none"
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	npm ci --prefix web --ignore-scripts --no-audit --no-fund
 
 newest:
 	$(PYTHON) -m venv .venv-newest

@@ -339,6 +339,30 @@ def detector_pictures(results: Results) -> str:
     return f"{faces}; {first['false', 'nobody']} pictures of nobody; {first['landmarks', 'labels']} frames; {turned}"
 
 
+def page_speed(results: Results) -> str:
+    """How fast the page is, and in which browser."""
+    value = results["page"].set_index(["of", "measure", "unit"])["value"]
+    load = (
+        f"{value['load', 'folder', 'bytes'] / 1e6:.1f} MB, ready in {value['load', 'folder', 'ms'] / 1000:.1f} seconds"
+    )
+    speeds = f"a photo in {value['photos', 'one photo', 'ms']:.0f} ms, the webcam at"
+    rates = [f"{value['webcam', name, 'frames a second']:.0f}" for name in ("640 x 480", "640 x 480, glasses tried on")]
+    browser = next(line.removeprefix("browser: ") for line in results.header("page") if line.startswith("browser: "))
+    return f"{load}; {speeds} {rates[0]} frames a second, with glasses tried on {rates[1]} ({browser})"
+
+
+def page_agreement(results: Results) -> str:
+    """How many probabilities of the page are those of the command line."""
+    table = results["page"]
+    counts = table[table["unit"] == "photos"].pivot_table(index="of", columns="measure", values="value", sort=False)
+    parts = [
+        f"{row['close']:.0f} of {row['photos']:.0f} {'embedded faces' if name == 'faces' else name} "
+        f"({row['same answer']:.0f} with the same answer)"
+        for name, row in counts.iterrows()
+    ]
+    return ", ".join(parts)
+
+
 def mutation_table(results: Results) -> str:
     rows = [(f"`{r['module']}.py`", r["changes"], r["noticed"]) for r in results["mutation"].to_dict("records")]
     return markdown(["module", "changes", "noticed"], rows)
@@ -362,6 +386,8 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "start": lambda r: f"{step(r, 'glasses photo.jpg, process start to end') / 1000:.2f}",
     "answer": lambda r: f"{step(r, 'whole pipeline: photo to answer, glasses'):.0f} milliseconds",
     "mutation": mutation_table,
+    "page-speed": page_speed,
+    "page-agreement": page_agreement,
     "detectors": detectors_table,
     "detector-pictures": detector_pictures,
     "onnx-finder": lambda r: f"{(classifiers.WEIGHTS / 'finder.onnx').stat().st_size / 1000:.0f} KB",
