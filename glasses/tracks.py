@@ -12,10 +12,10 @@ frame before. Its landmarks are smoothed, and its answer is averaged over the la
 flickers. How many faces there were before is all that grows with a film.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from math import exp, log, pi
+from math import exp, inf, log, pi
 from typing import NamedTuple
 
 import cv2
@@ -38,7 +38,7 @@ MARGIN = 1.0  # logits beyond the threshold at which an answer changes
 SURELY = 6.0  # logit: no single frame counts for more
 SHORT = 0.25  # seconds: a first answer that changes so soon was none
 ONE = 0.5  # IoU of the boxes of two tracks from which on they follow the same face
-REACH, GROWTH = 1.0, 1.7  # how far, in sides of its box, and of how much another size a lost face is found again
+REACH, GROWTH = 1.5, 1.7  # how far, in sides of its box, and of how much another size a lost face is found again
 SMOOTH = (1.0, 5.0)  # One-Euro: Hz at rest, and Hz more for each inter-ocular distance a second
 CUT = 0.4  # correlation of two frames, below which another scene begins
 SKETCH = (32, 18)  # pixels of a frame that are compared for that
@@ -158,6 +158,7 @@ class Track:
     belief: float = 0.0
     number: int = 0
     seen: bool = True
+    _before: tuple = ()  # the last move
 
     def ahead(self, time: float) -> np.ndarray:
         """(68, 2) where the points will be, if it moves on as it did."""
@@ -169,9 +170,15 @@ class Track:
         eyes = five_landmarks(points)
         unit = max(1.0, float(np.hypot(*(eyes[1] - eyes[0]))))
         surprise = float(np.hypot(*(points - self.ahead(time)).mean(0))) / unit
+        self._before = self.points, self.time, self.steady.value, self.steady.speed
         self.steady(points, max(time - self.time, 1e-3), unit)
         self.points, self.time = points, time
         return surprise
+
+    def lose(self) -> None:
+        """It was not the face to which the points were moved last: take that back, and wait until it is seen again."""
+        self.points, self.time, self.steady.value, self.steady.speed = self._before
+        self.seen = False
 
     def nearness(self, face: Face, time: float) -> float:
         """1 where a face is just where this track is expected; 0 or less where it is far off, or of another size."""
@@ -212,19 +219,23 @@ class FaceTracker:
         self.threshold = self.classifier.threshold if threshold is None else threshold
         self.tracks: list[Track] = []
         self.spans: dict[int, list[Span]] = {}
-        self._looked = self._sketch = None  # when the finder did; the last frame, tiny and grey
+        self._time = self._looked = -inf  # of the last frame, and of the last one at which the finder looked
+        self._sketch = None  # the last frame, tiny and grey
 
     def __call__(self, image: np.ndarray, time: float) -> list[TrackedFace]:
         """The faces of the next frame, (H, W, 3) uint8 RGB, `time` seconds from the film's beginning, by their numbers.
 
         A face that was believed before but is not seen in this frame is not among them.
         """
-        if self._is_cut(image):
-            self.tracks, self._looked = [], None
+        passed = time - self._time
+        if self._is_cut(image, passed):
+            self.tracks, self._looked = [], -inf
         self._follow(image, time)
-        if self._is_time_to_look(time):
+        doubt = passed > FIND_SOON - 1e-6 or any(not track.seen for track in self.tracks)
+        if time - self._looked >= (FIND_SOON if doubt else FIND_EVERY) - 1e-6:
             self._look(image, time)
             self._looked = time
+        self._time = time
         self.tracks = [track for track in self.tracks if track.seen or (track.number and time - track.time < LOST)]
         for track in self.tracks:
             if track.seen and not track.number and track.belief >= SURE:
@@ -238,13 +249,13 @@ class FaceTracker:
             points = without_shift(track.steady.value, -self.find_points.shift).astype(np.float32)
         return TrackedFace(box, track.answer.probability, track.answer.kind, points, track.number)
 
-    def _is_cut(self, image: np.ndarray) -> bool:
-        """Whether another scene begins: this frame looks like nothing in the last one."""
+    def _is_cut(self, image: np.ndarray, passed: float) -> bool:
+        """Whether another scene begins: this frame looks like nothing in the last one, soon after it."""
         step = max(1, min(image.shape[0] // (4 * SKETCH[1]), image.shape[1] // (4 * SKETCH[0])))
         sketch = cv2.resize(image[::step, ::step], SKETCH, interpolation=cv2.INTER_AREA).mean(2).ravel()
         sketch -= sketch.mean()
         before, self._sketch = self._sketch, sketch
-        if before is None:
+        if before is None or passed > FIND_SOON + 1e-6:
             return False
         contrast = np.sqrt((sketch @ sketch) * (before @ before))
         return bool(sketch @ before < CUT * contrast)
@@ -259,10 +270,11 @@ class FaceTracker:
         crops = np.stack([align_face(image, track.landmarks, self.classifier.crop) for track in tracks])
         for (track, passed), row in zip(tracks.items(), self.classifier(crops), strict=True):
             evidence = face_logit(1 / (1 + exp(-track.score)), float(row[3]))
-            track.seen = evidence >= (DOUBT if track.number else 0) and _is_within(track.landmarks, image.shape)
-            if track.seen:
+            if evidence >= (DOUBT if track.number else 0) and _is_within(track.landmarks, image.shape):
                 track.belief += evidence
                 track.answer.add(row, track.time, passed)
+            else:
+                track.lose()
 
     def _follow(self, image: np.ndarray, time: float) -> None:
         """Find the faces of the last frame in this one by their key points."""
@@ -270,35 +282,28 @@ class FaceTracker:
         if not followed:
             return
         passed = {track: time - track.time for track in followed}
-        expected = {track: track.ahead(time) for track in followed}
-        points = self._points(image, [five_landmarks(ahead) for ahead in expected.values()])
+        points = self._points(image, [five_landmarks(track.ahead(time)) for track in followed])
         surprise = {track: track.move(moved, time) for track, moved in zip(followed, points, strict=True)}
         for one, other in combinations(followed, 2):  # of two on the same face one has left its own
             if one.seen and other.seen and overlap(one.box(), other.box()) > ONE:
                 lost = max(one, other, key=lambda track: (not track.number, surprise[track]))
-                lost.seen, lost.points = False, expected[lost]
+                lost.lose()
         self._judge(image, {track: passed[track] for track in followed if track.seen})
-
-    def _is_time_to_look(self, time: float) -> bool:
-        """Whether the finder is to look at this frame."""
-        if self._looked is None:
-            return True
-        doubt = any(not track.seen for track in self.tracks)
-        return time - self._looked >= (FIND_SOON if doubt else FIND_EVERY) - 1e-6
 
     def _look(self, image: np.ndarray, time: float) -> None:
         """Compare the tracks with what the finder sees: confirm them, find lost ones again, begin new ones."""
         faces = find_candidates(self.detector, image)
-        seen, lost = ([track for track in self.tracks if track.seen == is_seen] for is_seen in (True, False))
-        confirmed = _pairs(seen, faces, lambda track, face: overlap(track.box(), face.box), SAME)
-        for track in seen:
-            face = confirmed.get(track)
-            track.score += 0.5 * (logit(face.score if face else UNSEEN) - track.score)
-            if face:
+        owners = {face: track for track, face in closest(self.tracks, faces, time).items()}
+        for face, track in list(owners.items()):
+            if track.seen and overlap(track.box(), face.box) >= SAME:
                 track.shape = track.shape + 0.3 * (shape_of(face, track.landmarks) - track.shape)
-        free = [face for face in faces if all(overlap(track.box(), face.box) < SAME for track in seen)]
-        again = _pairs(lost, free, lambda track, face: track.nearness(face, time), 0.0)
-        self._begin(image, time, free, {face: track for track, face in again.items()})
+                track.score += 0.5 * (logit(face.score) - track.score)
+        for track in self.tracks:
+            if track.seen and track not in owners.values():
+                track.score += 0.5 * (logit(UNSEEN) - track.score)
+        boxes = [track.box() for track in self.tracks if track.seen]
+        new = [face for face in faces if all(overlap(box, face.box) < SAME for box in boxes)]
+        self._begin(image, time, new, {face: owners[face] for face in new if face in owners})
 
     def _begin(self, image: np.ndarray, time: float, faces: Sequence[Face], owners: dict[Face, Track]) -> None:
         """Begin a track with each of these faces, or go on with that of its owner, where it is a face indeed."""
@@ -316,12 +321,12 @@ class FaceTracker:
         self.tracks = [track for track in [*self.tracks, *begun] if track not in gone and (track.seen or track.number)]
 
 
-def _pairs(tracks: Sequence[Track], faces: Sequence[Face], closeness: Callable, least: float) -> dict[Track, Face]:
-    """Which face belongs to which track: the closest pair first, none that is not closer than `least`."""
-    pairs = [(closeness(track, face), track, face) for track in tracks for face in faces]
+def closest(tracks: Sequence[Track], faces: Sequence[Face], time: float) -> dict[Track, Face]:
+    """Which face belongs to which track, where one does: the nearest pair first."""
+    pairs = [(track.nearness(face, time), track, face) for track in tracks for face in faces]
     chosen: dict[Track, Face] = {}
-    for close, track, face in sorted(pairs, key=lambda pair: -pair[0]):
-        if close > least and track not in chosen and face not in chosen.values():
+    for near, track, face in sorted(pairs, key=lambda pair: -pair[0]):
+        if near > 0 and track not in chosen and face not in chosen.values():
             chosen[track] = face
     return chosen
 

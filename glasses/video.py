@@ -12,6 +12,7 @@ PyAV is an optional package: `import_av` says what to install where it is missin
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,6 +35,10 @@ TICKS = Fraction(1, 90_000)  # seconds: of a film that has no time base of its o
 
 class VideoError(Exception):
     """A film cannot be read or written; the message is one line that says why, without the path."""
+
+
+class WriteError(VideoError):
+    """It is the film that is written."""
 
 
 def import_av():
@@ -229,14 +234,14 @@ class FilmWriter:
     of TICKS and no sound. warnings: which sound could not be kept.
 
     Sound is copied as it is where the file takes it, else encoded anew. An odd width or height grows by a pixel, the
-    border's, since the codecs want even ones. Raises VideoError.
+    border's, since the codecs want even ones. Raises WriteError.
     """
 
     def __init__(self, file: Path, suffix: str, film: Film | None = None):
         av = import_av()
         self.film, self.warnings, self.size, self._waiting = film, [], None, []
         self.time_base = film.time_base if film else TICKS
-        self.container = av.open(f"file:{file}", "w", format=FORMATS[suffix])
+        self.container = av.open(f"file:{file}", "w", format=FORMATS[suffix])  # which writes nothing yet
         codec = self.container.default_video_codec
         rate = film.rate if film and film.rate else 30
         self.stream = self.container.add_stream(codec, rate=rate, options=QUALITY.get(codec, {}))
@@ -256,23 +261,29 @@ class FilmWriter:
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=self.matrix or BT601, dst_color_range=VIDEO_RANGE)
         frame.pts, frame.time_base = pts, self.time_base
-        self.container.mux(self.stream.encode(frame))
+        with _told():
+            self.container.mux(self.stream.encode(frame))
 
     def sound(self, packet) -> None:
         """A packet of the film's sound, as `Film.frames` gives it."""
         if self.size is None:  # the head of the file, which is written before its first packet, tells the size
             self._waiting.append(packet)
         elif writer := self.sounds[packet.stream_index]:
-            writer(packet)
+            with _told():
+                writer(packet)
 
     def close(self) -> None:
-        """What the encoders still hold, and the end of the file. It is closed also where that fails."""
-        try:
+        """Write what the encoders still hold, and the end of the file."""
+        with _told():
             if self.size:
                 for writer in filter(None, self.sounds.values()):
                     writer(None)
                 self.container.mux(self.stream.encode(None))
-        finally:
+            self.container.close()
+
+    def discard(self) -> None:
+        """Close the file, whole or not."""
+        with suppress(WriteError), _told():
             self.container.close()
 
     def _begin(self, image: np.ndarray) -> None:
@@ -328,6 +339,15 @@ class FilmWriter:
                 self.container.mux(new.encode(None))
 
         return write
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Whatever FFmpeg says while it writes becomes a WriteError."""
+    try:
+        yield
+    except (import_av().error.FFmpegError, OSError, ValueError) as error:
+        raise WriteError(reason_of(error)) from error
 
 
 def _name_language(new, source) -> None:
