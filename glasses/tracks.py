@@ -26,7 +26,7 @@ from detector_architectures import SAME, Face, load_detector, overlap
 from .classifiers import open_network
 from .crops import KINDS, align_face, crop_matrix, crop_scale
 from .keypoints import five_landmarks, open_keypoints, without_shift
-from .pipeline import FaceAnswer, face_logit, find_candidates, logit
+from .pipeline import LEAST_FACE, FaceAnswer, face_logit, find_candidates, logit
 
 FIND_EVERY, FIND_SOON = 0.25, 0.1  # seconds between looks of the face finder; the latter while a face is in doubt
 LOST = 1.0  # seconds for which a face that is not seen is waited for
@@ -145,8 +145,9 @@ class Track:
     """One face through the frames. All in pixels of the frame.
 
     points: (68, 2) where they were seen last, at `time`. steady: the filter, whose value are the smoothed ones. shape:
-    (4,) the centre and size of its box in the crop of its landmarks. score: logit of the finder's, averaged. belief:
-    the sum of the logits of being a face. number: from 1 on, 0 for one that is not believed yet. seen: in this frame.
+    (4,) the centre and size of its box in the crop of its landmarks. score: logit of the finder's, averaged. looks:
+    P(face) of its last crop. belief: the sum of the evidence so far. number: from 1 on, 0 for one that is not believed
+    yet. seen: in this frame.
     """
 
     points: np.ndarray
@@ -156,6 +157,7 @@ class Track:
     answer: SteadyAnswer
     steady: OneEuro = field(default_factory=lambda: OneEuro(*SMOOTH))
     belief: float = 0.0
+    looks: float = 1.0
     number: int = 0
     seen: bool = True
     _before: tuple = ()  # the last move
@@ -174,6 +176,11 @@ class Track:
         self.steady(points, max(time - self.time, 1e-3), unit)
         self.points, self.time = points, time
         return surprise
+
+    @property
+    def evidence(self) -> float:
+        """The logit of being a face, by the finder and by how it looks."""
+        return face_logit(1 / (1 + exp(-self.score)), self.looks)
 
     def lose(self) -> None:
         """It was not the face to which the points were moved last: take that back, and wait until it is seen again."""
@@ -231,7 +238,7 @@ class FaceTracker:
         if self._is_cut(image, passed):
             self.tracks, self._looked = [], -inf
         self._follow(image, time)
-        doubt = passed > FIND_SOON - 1e-6 or any(not track.seen for track in self.tracks)
+        doubt = passed > FIND_SOON - 1e-6 or any(not one.seen or one.looks < LEAST_FACE for one in self.tracks)
         if time - self._looked >= (FIND_SOON if doubt else FIND_EVERY) - 1e-6:
             self._look(image, time)
             self._looked = time
@@ -269,9 +276,9 @@ class FaceTracker:
             return
         crops = np.stack([align_face(image, track.landmarks, self.classifier.crop) for track in tracks])
         for (track, passed), row in zip(tracks.items(), self.classifier(crops), strict=True):
-            evidence = face_logit(1 / (1 + exp(-track.score)), float(row[3]))
-            if evidence >= (DOUBT if track.number else 0) and _is_within(track.landmarks, image.shape):
-                track.belief += evidence
+            track.looks = float(row[3])
+            if track.evidence >= (DOUBT if track.number else 0) and _is_within(track.landmarks, image.shape):
+                track.belief += track.evidence
                 track.answer.add(row, track.time, passed)
             else:
                 track.lose()
@@ -301,6 +308,8 @@ class FaceTracker:
         for track in self.tracks:
             if track.seen and track not in owners.values():
                 track.score += 0.5 * (logit(UNSEEN) - track.score)
+                if track.evidence < DOUBT:
+                    track.lose()
         boxes = [track.box() for track in self.tracks if track.seen]
         new = [face for face in faces if all(overlap(box, face.box) < SAME for box in boxes)]
         self._begin(image, time, new, {face: owners[face] for face in new if face in owners})
