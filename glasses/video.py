@@ -215,8 +215,10 @@ def _open(path: str | os.PathLike):
 def _check(container, pictures: list, sounds: list):
     """The stream of pictures to be read. Raises VideoError where there is none."""
     form = container.format.name
-    if form == "image2" or form.endswith("_pipe") or form in ("ico", "tty"):
-        raise VideoError("a picture or a text, not a film: `glasses predict` answers for photos")
+    if form == "tty":  # any text, taken for a drawing of letters
+        raise VideoError("not a film in a format FFmpeg reads")
+    if form in ("image2", "ico") or form.endswith("_pipe"):
+        raise VideoError("a picture, not a film: `glasses predict` answers for photos")
     if not pictures:
         raise VideoError("holds sound, but no film" if sounds else "holds no film")
     if pictures[0].codec_context is None:

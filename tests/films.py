@@ -87,14 +87,14 @@ def write(
             frame.pts, frame.time_base = time, TICKS
             film.mux(pictures.encode(frame))
             if tone:
-                film.mux(tone.encode(_tone(number * RATE // 25, RATE // 25)))
+                film.mux(tone.encode(tone_frame(number * RATE // 25, RATE // 25)))
         if tone:
             film.mux(tone.encode(None))
         film.mux(pictures.encode(None))
     return path
 
 
-def _tone(start: int, count: int) -> av.AudioFrame:
+def tone_frame(start: int, count: int) -> av.AudioFrame:
     """`count` samples of a rising tone in stereo from the sample `start` on."""
     t = (start + np.arange(count)) / RATE
     wave = (8000 * np.sin(2 * np.pi * (300 + 50 * t) * t)).astype(np.int16)
