@@ -153,7 +153,9 @@ def wanted(every: int | None, rate: float | None) -> Callable[[int, float], bool
             return number % (every or 1) == 0
         if time < due - 1e-6:
             return False
-        due = max(due + 1 / rate, time)
+        due += 1 / rate
+        if due <= time:  # there were no frames for a while
+            due = time + 1 / rate
         return True
 
     return is_wanted
