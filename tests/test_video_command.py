@@ -9,6 +9,7 @@ import sys
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -244,7 +245,9 @@ def test_trouble_is_one_line(film, tmp_path, monkeypatch, capsys, arguments, sta
 
 def test_without_pyav_it_says_what_to_install(film, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "av", None)
-    assert command(capsys, film) == (2, "", ["glasses: films need the package PyAV: pip install av"])
+    assert command(capsys, film) == (2, "", ["glasses: films need the package PyAV: pip install 'av>=17'"])
+    monkeypatch.setitem(sys.modules, "av", SimpleNamespace(__version__="16.1.0"))
+    assert command(capsys, film)[2] == ["glasses: PyAV 16.1.0 is too old for films: pip install 'av>=17'"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
