@@ -4,8 +4,8 @@
 
 Films of 1280x720 at 25 frames a second with no face, one and four in motion, made of the public-domain portraits, in
 H.264. One core, of which the process's own time is taken, whatever else runs there. Each time is the mean over the
-frames of a film, since the face finder looks at some frames alone; of that the median over the repeats. "answers" is what `glasses video` does beside decoding and printing; the rows that
-begin with "of which" are parts of it.
+frames of a film, since the face finder looks at some frames alone; of that the median over the repeats. "answers" is
+what `glasses video` does beside decoding and printing; the rows that begin with "of which" are parts of it.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from time import process_time
 if __name__ == "__main__":
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # before any library starts its threads
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import av
 import cv2

@@ -9,6 +9,7 @@ print(film.warnings)                                 # what could not be read
 PyAV is an optional package: `import_av` says what to install where it is missing.
 """
 
+import io
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -309,10 +310,11 @@ class FilmWriter:
 
     def _sound(self, source) -> Callable | None:
         """What writes the packets of a stream of sound, and at the end None; None where it cannot be kept."""
-        try:
-            copy = self.container.add_stream_from_template(source)
-        except ValueError:  # the file does not take that codec, or nobody knows it
+        if not _takes(self.container.format.name, source):
             return self._encoder(source)
+        copy = self.container.add_stream_from_template(source)
+        if source.layout.nb_channels <= 2:  # Matroska does not say which channels they are, MP4 must
+            copy.codec_context.layout = "mono" if source.layout.nb_channels == 1 else "stereo"
         _name_language(copy, source)
 
         def write(packet) -> None:
@@ -330,7 +332,8 @@ class FilmWriter:
             return None
         codec = av.Codec(self.container.default_audio_codec, "w")
         rate = source.rate if source.rate in (codec.audio_rates or [source.rate]) else 48_000
-        new = self.container.add_stream(codec.name, rate=rate, layout=source.layout.name)
+        layout = "mono" if source.layout.nb_channels == 1 else "stereo"  # which all encoders take
+        new = self.container.add_stream(codec.name, rate=rate, layout=layout)
         _name_language(new, source)
 
         def write(packet) -> None:
@@ -353,6 +356,18 @@ def _told() -> Iterator[None]:
         yield
     except (import_av().error.FFmpegError, OSError, ValueError) as error:
         raise WriteError(reason_of(error)) from error
+
+
+def _takes(form: str, source) -> bool:
+    """Whether files of a format take the codec of a stream; some say no only when their head is written."""
+    av = import_av()
+    try:
+        with av.open(io.BytesIO(), "w", format=form) as trial:
+            trial.add_stream_from_template(source)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
 
 
 def _name_language(new, source) -> None:
