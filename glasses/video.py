@@ -247,10 +247,11 @@ class FilmWriter:
         av = import_av()
         self.film, self.warnings, self.size, self._waiting = film, [], None, []
         self.time_base = film.time_base if film else TICKS
-        self.container = av.open(f"file:{file}", "w", format=FORMATS[suffix])  # which writes nothing yet
-        codec = self.container.default_video_codec
         rate = film.rate if film and film.rate else 30
-        self.stream = self.container.add_stream(codec, rate=rate, options=QUALITY.get(codec, {}))
+        with _told():  # nothing is written yet
+            self.container = av.open(f"file:{file}", "w", format=FORMATS[suffix])
+            codec = self.container.default_video_codec
+            self.stream = self.container.add_stream(codec, rate=rate, options=QUALITY.get(codec, {}))
         self.matrix = film.colours["colorspace"] if film and film.colours["colorspace"] in MATRICES else None
         self.sounds = {source.index: self._sound(source) for source in (film.sounds if film else [])}
 

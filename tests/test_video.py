@@ -181,7 +181,15 @@ def test_what_is_no_film_says_so(tmp_path):
     assert refused(file("empty.mp4", b"")) == "the file is empty"
     assert refused(file("list.m3u8", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")).startswith("not a film")
     assert "its index is missing" in refused(file("cut.mp4", whole[: len(whole) // 2]))
-    assert refused(tmp_path / "sound.m4a") == "holds sound, but no film"
+    with av.open(str(tmp_path / "cover.mp3"), "w") as sound:
+        tone, cover = sound.add_stream("libmp3lame", rate=RATE, layout="stereo"), sound.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        sound.mux(cover.encode(av.VideoFrame.from_ndarray(quarters(), format="rgb24")))
+        for stream, last in ((cover, None), (tone, tone_frame(0, RATE)), (tone, None)):
+            sound.mux(stream.encode(last))
+    for name in ("sound.m4a", "cover.mp3"):
+        assert refused(tmp_path / name) == "holds sound, but no film"
     for name in ("photo.png", "photo.jpg"):
         assert "`glasses predict`" in refused(tmp_path / name)
     assert refused(tmp_path) == "a folder, not a film"
