@@ -10,7 +10,7 @@ from films import Scene, dressed, hopper, portrait
 from glasses import GlassesPipeline
 from glasses.crops import KINDS
 from glasses.keypoints import five_landmarks
-from glasses.tracks import MEMORY, FaceTracker, OneEuro, Span, SteadyAnswer
+from glasses.tracks import MEMORY, FaceTracker, OneEuro, Span, SteadyAnswer, Track
 
 RATE = 25  # frames a second
 NEAR = 0.2  # seconds by which a change may be dated wrong
@@ -195,6 +195,35 @@ def test_a_face_that_comes_back_soon_is_the_same(faces, gap, numbers):
     hidden = range(RATE, round((1 + gap) * RATE))
     assert not any(found[n] for n in hidden), "where no face is seen none is told"
     assert found[-1]
+
+
+def test_a_face_that_passes_behind_something_keeps_its_number(faces):
+    """Where it comes out is farther than it is waited for at rest: it is taken to move on as it did."""
+
+    def frame(t, n):
+        image = scene.frame([(faces["bare"], 150 + 330 * t, 180, 0.8, 0)], 4, n)
+        image[:, 400:600] = scene.background[:, 400:600]
+        return image
+
+    scene = Scene(960, 360)
+    _, found = follow(frame, 2.2)
+    assert [face.track for face in found[-1]] == [1]
+    assert not found[round(25 * (500 - 150) / 330)], "behind the pillar"
+
+
+def test_a_move_that_was_wrong_is_taken_back():
+    """The points had moved by 10 pixels a frame; then they jump away to what is no face."""
+    shape = np.random.default_rng(0).uniform(0, 60, (68, 2))
+    track = Track(shape, 0.0, np.zeros(4), 3.0, SteadyAnswer(0.5))
+    for n in range(10):
+        track.move(shape + np.array([10 * n, 0]), n / RATE)
+    expected, steady = track.ahead(0.6), track.steady.value
+    assert expected[:, 0].mean() - shape[:, 0].mean() > 90
+    assert track.move(shape + np.array([400, 300]), 0.4) > 3, "inter-ocular distances of surprise"
+    track.lose()
+    assert not track.seen
+    assert track.ahead(0.6) == pytest.approx(expected)
+    assert track.steady.value == pytest.approx(steady)
 
 
 def test_another_scene_has_other_faces(faces):

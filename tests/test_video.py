@@ -72,6 +72,22 @@ def test_times_are_those_of_the_film(tmp_path):
         assert film.warnings == []
 
 
+def test_no_two_frames_have_one_time(tmp_path):
+    """Which a file may say, but none that is written may."""
+    source, whole = tmp_path / "a.mkv", tmp_path / "whole.mkv"
+    write(whole, [quarters()] * 5, codec="mjpeg", pixels="yuvj420p")
+    with av.open(str(whole)) as film, av.open(str(source), "w") as doubled:
+        stream = doubled.add_stream_from_template(film.streams.video[0])
+        for packet, time in zip(film.demux(video=0), [0, 40, 40, 80, 120], strict=False):
+            packet.pts = packet.dts = time
+            packet.stream = stream
+            doubled.mux(packet)
+    times = [time for time, _ in read(source)[0]]
+    assert times == pytest.approx([0, 0.04, 0.041, 0.08, 0.12])
+    copy(source, tmp_path / "b.mp4")
+    assert len(read(tmp_path / "b.mp4")[0]) == 5
+
+
 def test_a_transport_stream_begins_at_zero(tmp_path):
     """Its own clock does not; B-frames come in another order than they are shown in."""
     path = write(tmp_path / "a.ts", [quarters()] * 20, sound="aac")
@@ -309,16 +325,18 @@ def test_colours_are_kept(tmp_path, matrix):
         assert film.colours["colorspace"] == (matrix or 2)
 
 
-def test_pixels_that_are_not_square_stay_so(tmp_path):
-    source = tmp_path / "a.mkv"
+@pytest.mark.parametrize(("rotation", "aspect"), [(0, Fraction(16, 11)), (90, Fraction(11, 16))])
+def test_pixels_that_are_not_square_stay_so(tmp_path, rotation, aspect):
+    source = tmp_path / "a.mp4"
     with av.open(str(source), "w") as film:
         stream = film.add_stream("h264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.sample_aspect_ratio = Fraction(16, 11)
+        stream.set_display_rotation(rotation)
         film.mux(stream.encode(av.VideoFrame.from_ndarray(quarters(), format="rgb24")))
         film.mux(stream.encode(None))
     copy(source, tmp_path / "b.mp4")
-    assert Film(tmp_path / "b.mp4").aspect == Fraction(16, 11)
+    assert Film(tmp_path / "b.mp4").aspect == aspect
 
 
 def test_a_full_disk_is_told():
