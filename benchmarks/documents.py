@@ -363,6 +363,27 @@ def page_agreement(results: Results) -> str:
     return ", ".join(parts)
 
 
+def video_table(results: Results) -> str:
+    """The steps of video.csv, a column for each number of faces."""
+    table = results["video"]
+    counts = list(dict.fromkeys(table["faces"]))
+    rows = []
+    for step_name in dict.fromkeys(table[table["faces"] == max(counts)]["step"]):
+        of_step = table[table["step"] == step_name].set_index("faces")
+        cells = [number(of_step["ms"].get(count, float("nan")), "{:.2f}") for count in counts]
+        rows.append([step_name, *cells, number(of_step["ratio"].get(1, float("nan")), "{:.2f}")])
+    columns = ["milliseconds a frame", *(f"{count or 'no'} face{'s' * (count > 1)}" for count in counts)]
+    return markdown([*columns, "ratio to decoding"], rows)
+
+
+def video_speed(results: Results) -> str:
+    """Frames a second that are answered, by the number of faces."""
+    table = results["video"]
+    rows = table[table["step"] == "answers"].to_dict("records")
+    speeds = [(row["frames_per_s"], row["faces"]) for row in rows]
+    return ", ".join(f"{speed:.0f} with {faces or 'no'} face{'s' * (faces > 1)}" for speed, faces in speeds)
+
+
 def mutation_table(results: Results) -> str:
     rows = [(f"`{r['module']}.py`", r["changes"], r["noticed"]) for r in results["mutation"].to_dict("records")]
     return markdown(["module", "changes", "noticed"], rows)
@@ -388,6 +409,8 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "mutation": mutation_table,
     "page-speed": page_speed,
     "page-agreement": page_agreement,
+    "video": video_table,
+    "video-speed": video_speed,
     "detectors": detectors_table,
     "detector-pictures": detector_pictures,
     "onnx-finder": lambda r: f"{(classifiers.WEIGHTS / 'finder.onnx').stat().st_size / 1000:.0f} KB",

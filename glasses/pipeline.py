@@ -99,10 +99,16 @@ def is_face(face: Face, probability: float) -> bool:
         return True
     if face.detector != Finder.name:
         return probability >= LEAST_FACE
-    return SCORE * _logit(face.score) + SECOND_LOOK * _logit(probability) + CONSTANT >= 0
+    return face_logit(face.score, probability) >= 0
 
 
-def _logit(probability: float) -> float:
+def face_logit(score: float, probability: float) -> float:
+    """The logit of being a face, by the score of `finder` and by the P(face) of the network that saw the crop."""
+    return SCORE * logit(score) + SECOND_LOOK * logit(probability) + CONSTANT
+
+
+def logit(probability: float) -> float:
+    """log(p / (1 - p)), of a probability that is not taken for surer than 0.0001 or 0.9999."""
     probability = min(max(probability, 1e-4), 1 - 1e-4)
     return log(probability / (1 - probability))
 
