@@ -55,7 +55,7 @@ def train_transform(crop: Crop = CROP, strength: float = 1.0, donors: Tensor | N
         Sometimes(LightEdge(), 0.08 * s),
         Colour(0.4 * s, 0.04 * s, 0.05 * s, 0.10 * s),
         # the picture's way to us
-        Sometimes(Text(), 0.06 * s),
+        Sometimes(Text(), 0.15 * s),
         Sometimes(CutSides(), 0.10 * s),
         Sometimes(LowResolution(), 0.25 * s),
         Sometimes(Blur(), 0.15 * s),
@@ -414,15 +414,21 @@ class Colour(nn.Module):
 
 
 class Text(nn.Module):
-    """A watermark across the picture: one of `text_masks`, mostly in white, more or less transparent."""
+    """A watermark across the picture: one of `text_masks`, mostly in white, more or less transparent.
+
+    Half of them lie across the eyes, where a line of letters looks most like a frame.
+    """
+
+    EYES = 0.41  # their row in a crop, as a share of its height
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         masks = text_masks(height, width)
         count, high, wide = masks.shape
-        chosen, top, left = (
-            torch.randint(n, (len(images), 1, 1)) for n in (count, high - height + 1, wide - width + 1)
+        chosen, top, left, across = (
+            torch.randint(n, (len(images), 1, 1)) for n in (count, high - height + 1, wide - width + 1, 2)
         )
+        top = torch.where(across == 1, round(high / 2 - self.EYES * height), top)
         cut = masks[chosen, top + torch.arange(height)[:, None], left + torch.arange(width)]  # (N, H, W)
         kind, opaque = _draw(images, (0, 1), (0.15, 0.9))
         black_or_any = torch.where(kind[..., None] < 0.8, 0.0, _colours(images))
@@ -457,8 +463,11 @@ def _text_mask(height: int, width: int, pixel: float, fonts: list[Path], rng: np
     canvas = Image.new("L", (side, side))
     outline = rng.random() < 0.3
     ink = {"fill": 0, "stroke_width": max(1, size // 16), "stroke_fill": 255} if outline else {"fill": 255}
-    x, y = side / 2 + rng.uniform(-0.15, 0.15, 2) * (width, height)
+    x, y = side / 2 + rng.uniform(-1, 1, 2) * (0.15 * width, 0.03 * height)
     place = {"anchor": "mm", "align": "center", "spacing": size * rng.uniform(0.1, 1.0)}
+    if kind < 0.45 and size < 14 * pixel and rng.random() < 0.3:  # on a bar
+        bar = (0, y - size * rng.uniform(0.6, 1.0), side, y + size * rng.uniform(0.6, 1.0))
+        ImageDraw.Draw(canvas).rectangle(bar, fill=int(rng.integers(40, 130)))
     ImageDraw.Draw(canvas).multiline_text((x, y), text, font=font, **place, **ink)
     angle = rng.choice([0, 0, 0, 30, -30, 45, 90]) + rng.normal(0, 4) if rng.random() < 0.8 else rng.uniform(-90, 90)
     turned = canvas.rotate(angle, Image.Resampling.BILINEAR)

@@ -7,7 +7,8 @@
 The file holds everything between a crop and the answer: an input "faces" (N, 64, 96, 3) uint8 RGB, cut as
 `glasses.crops.align_face` cuts, and an output "probabilities" (N, 4) float32 as of `models.probabilities`, with
 normalisation and temperature inside. Threshold, kinds and crop are in its metadata, as JSON, and from which run it is
-where the weights say so.
+where the weights say so. That of a GlassesCNN has a second output, "heatmap" (N, 4, 6) float32: how much each place of
+the crop speaks for glasses, see `CropsToHeatMap`.
 
 --weights says how they are stored; the arithmetic is in float32 all the same. int8 keeps one scale for each output
 channel, and changes nothing for weights that `models.save_weights` has rounded so already.
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from detector_architectures import load_detector
 from face_cache import CachedFaces
@@ -42,7 +44,17 @@ from find_data import DataError
 from glasses.crops import KINDS, Crop
 from glasses.files import whole_file
 from glasses.keypoints import POINTS
-from models import Classifier, GlassesCNN, fold_batch_norm, load_classifier, probabilities, read_network, save_network
+from models import (
+    OUTPUTS,
+    Classifier,
+    GlassesCNN,
+    fold_batch_norm,
+    load_classifier,
+    probabilities,
+    read_network,
+    save_network,
+    standardize,
+)
 from sources import load_sources, named_paths
 
 if TYPE_CHECKING:
@@ -64,13 +76,36 @@ class CropsToProbabilities(nn.Module):
         return probabilities(self.model(faces.permute(0, 3, 1, 2).float() / 255), self.temperature)
 
 
+class CropsToHeatMap(CropsToProbabilities):
+    """The same for a `GlassesCNN`, and where it looks: the class activation of its last maps.
+
+    The logits are sums over all places of these maps, so what each place adds to one is exact and needs no gradients
+    (Zhou et al.: "Learning Deep Features for Discriminative Localization", CVPR 2016, without its mean).
+    """
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 64, 96, 3) uint8 -> (N, 4) float32, and (N, 4, 6) float32: what each of 4 x 6 places adds to the logit
+        of the likelier kind of glasses, less what it adds to that of none."""
+        linear = self.model.classifier
+        maps = self.model.features(standardize(faces.permute(0, 3, 1, 2).float() / 255))  # (N, 32, 4, 6)
+        places = maps.flatten(1)  # (N, 768)
+        logits = linear(places)
+        likelier = logits[:, 1:-1].argmax(1) + 1
+        less_none = functional.one_hot(likelier, OUTPUTS) - functional.one_hot(torch.tensor(0), OUTPUTS)  # (N, 4)
+        heatmap = (places * (less_none.float() @ linear.weight)).view_as(maps).sum(1)  # (N, 4, 6)
+        return probabilities(logits, self.temperature), heatmap
+
+
 def export_onnx(classifier: Classifier, path: str | os.PathLike, weights: str = "fp32") -> Path:
     """Write `classifier` as ONNX, for any number of faces; the file appears whole or not at all.
 
     weights: one of STORED. Raises ImportError where onnx or onnxscript is not installed.
     """
     crop: Crop = classifier.crop
-    model = _of_faces(CropsToProbabilities(classifier), crop, "probabilities")
+    if isinstance(classifier.model, GlassesCNN):
+        model = _of_faces(CropsToHeatMap(classifier), crop, "probabilities", "heatmap")
+    else:
+        model = _of_faces(CropsToProbabilities(classifier), crop, "probabilities")
     store_weights(model, weights)
     header = {"threshold": classifier.threshold, "kinds": KINDS, "crop": crop}
     header |= {key: classifier.header[key] for key in ORIGIN if key in classifier.header}
@@ -140,10 +175,10 @@ def as_onnx(
     return strip(program.model_proto)
 
 
-def _of_faces(graph: nn.Module, crop: Crop, output: str) -> "onnx.ModelProto":
-    """A graph from "faces" (N, height, width, 3) uint8 to `output`, for any N."""
+def _of_faces(graph: nn.Module, crop: Crop, *outputs: str) -> "onnx.ModelProto":
+    """A graph from "faces" (N, height, width, 3) uint8 to `outputs`, for any N."""
     faces = torch.zeros(2, crop.height, crop.width, 3, dtype=torch.uint8)
-    return as_onnx(graph, faces, {0: torch.export.Dim("faces", min=1, max=2**16)}, "faces", [output])
+    return as_onnx(graph, faces, {0: torch.export.Dim("faces", min=1, max=2**16)}, "faces", outputs)
 
 
 def save_onnx(model: "onnx.ModelProto", path: str | os.PathLike, header: dict) -> Path:
@@ -158,8 +193,11 @@ def save_onnx(model: "onnx.ModelProto", path: str | os.PathLike, header: dict) -
 
 
 def strip(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """The model without the notes of where in the Python code each node came from, which take 50 KB, and with numbers
-    for names inside."""
+    """The model without the notes of where in the Python code each node came from, which take 50 KB, without names of
+    nodes and attributes that say what holds without them, and with numbers for names inside."""
+    from onnx import defs
+
+    opset = next(one.version for one in model.opset_import if not one.domain)
     graph = model.graph
     del graph.metadata_props[:], graph.value_info[:]
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
@@ -167,13 +205,23 @@ def strip(model: "onnx.ModelProto") -> "onnx.ModelProto":
         part.doc_string = ""
     kept = {one.name for one in (*graph.input, *graph.output)}
     names = {"": ""}  # an input that a node goes without
-    for number, node in enumerate(graph.node):
-        node.name = str(number)
+    for node in graph.node:
+        node.name = ""
+        known = defs.get_schema(node.op_type, opset, node.domain).attributes
+        told = [one for one in node.attribute if one != known[one.name].default_value and not _follows(one, node)]
+        del node.attribute[:]
+        node.attribute.extend(told)
         for field in (node.input, node.output):
             field[:] = [name if name in kept else names.setdefault(name, f"t{len(names)}") for name in field]
     for tensor in graph.initializer:
         tensor.name = names.get(tensor.name, tensor.name)
     return model
+
+
+def _follows(attribute: "onnx.AttributeProto", node: "onnx.NodeProto") -> bool:
+    """Whether a convolution does the same without an attribute: the shape of its weights tells that of its kernel."""
+    undilated = attribute.name == "dilations" and set(attribute.ints) == {1}
+    return node.op_type == "Conv" and (undilated or attribute.name == "kernel_shape")
 
 
 def store_weights(model: "onnx.ModelProto", weights: str) -> None:
@@ -254,6 +302,8 @@ def quantize(model: "onnx.ModelProto", pictures: np.ndarray, exact: Sequence[int
             batch = next(self.batches, None)
             return None if batch is None else {model.graph.input[0].name: batch}
 
+    for number, node in enumerate(model.graph.node):
+        node.name = str(number)  # by which the quantizer knows them
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
     with tempfile.TemporaryDirectory() as folder:
         plain, quantized = Path(folder) / "plain.onnx", Path(folder) / "quantized.onnx"

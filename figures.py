@@ -482,7 +482,7 @@ def plot_pareto(accuracy: "pd.DataFrame", latency: "pd.DataFrame") -> "Figure":
         _decades(axis)
         axis.grid(alpha=0.3)
         _percent(axis)
-    axes[0].set_ylabel("wrong answers, all validation faces")
+    axes[0].set_ylabel("wrong answers, all faces")
     _legend(figure, axes[0], "lower")
     return figure
 

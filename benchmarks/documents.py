@@ -80,7 +80,9 @@ def evaluation_table(results: Results) -> str:
 
 def networks_table(results: Results) -> str:
     table = results["accuracy"]
-    sources = [name for name in table.columns if name in ("celeba", "meglass", "lfw", "kaggle", "ffhq", "folder")]
+    sources = [
+        name for name in table.columns if name in ("celeba", "meglass", "lfw", "kaggle", "masks", "ffhq", "folder")
+    ]
     rows = []
     for row in table.to_dict("records"):
         cells = [row["network"], f"{row['parameters']:,}", f"{row['bytes'] / 1000:,.0f}"]
@@ -237,6 +239,13 @@ def gains(results: Results) -> str:
     return ", ".join(parts)
 
 
+def served(results: Results) -> str:
+    """What fifty clients get of the server, and how much that is of what the command does."""
+    table = results["serve"].set_index("way")
+    row = table.loc["50 clients, 1 photo a request"]
+    return f"{row['photos_per_s']:.0f} photos a second, {100 * row['ratio']:.0f} % of what `glasses predict` answers"
+
+
 def of_model(model: str) -> dict[str, Callable[[Results], str]]:
     """The contents that each shipped network has."""
     return {
@@ -252,7 +261,7 @@ def paired(results: Results) -> str:
     """What the paired test says of the two shipped networks, as a sentence."""
     row = results["paired"].iloc[0]
     first = f"of {row['faces']:,} faces `{row['first']}` alone gets {row['only_first_wrong']} wrong"
-    return f"{first} and `{row['second']}` alone {row['only_second_wrong']} (McNemar's exact test: p = {row['p']:.2f})"
+    return f"{first} and `{row['second']}` alone {row['only_second_wrong']} (McNemar's exact test: p = {row['p']:.2g})"
 
 
 def keypoints_table(results: Results) -> str:
@@ -354,6 +363,27 @@ def page_agreement(results: Results) -> str:
     return ", ".join(parts)
 
 
+def video_table(results: Results) -> str:
+    """The steps of video.csv, a column for each number of faces."""
+    table = results["video"]
+    counts = list(dict.fromkeys(table["faces"]))
+    rows = []
+    for step_name in dict.fromkeys(table[table["faces"] == max(counts)]["step"]):
+        of_step = table[table["step"] == step_name].set_index("faces")
+        cells = [number(of_step["ms"].get(count, float("nan")), "{:.2f}") for count in counts]
+        rows.append([step_name, *cells, number(of_step["ratio"].get(1, float("nan")), "{:.2f}")])
+    columns = ["milliseconds a frame", *(f"{count or 'no'} face{'s' * (count > 1)}" for count in counts)]
+    return markdown([*columns, "ratio to decoding"], rows)
+
+
+def video_speed(results: Results) -> str:
+    """Frames a second that are answered, by the number of faces."""
+    table = results["video"]
+    rows = table[table["step"] == "answers"].to_dict("records")
+    speeds = [(row["frames_per_s"], row["faces"]) for row in rows]
+    return ", ".join(f"{speed:.0f} with {faces or 'no'} face{'s' * (faces > 1)}" for speed, faces in speeds)
+
+
 def mutation_table(results: Results) -> str:
     rows = [(f"`{r['module']}.py`", r["changes"], r["noticed"]) for r in results["mutation"].to_dict("records")]
     return markdown(["module", "changes", "noticed"], rows)
@@ -379,10 +409,14 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "mutation": mutation_table,
     "page-speed": page_speed,
     "page-agreement": page_agreement,
+    "video": video_table,
+    "video-speed": video_speed,
     "detectors": detectors_table,
     "detector-pictures": detector_pictures,
     "onnx-finder": lambda r: f"{(classifiers.WEIGHTS / 'finder.onnx').stat().st_size / 1000:.0f} KB",
     "installed": lambda r: f"{r['installation']['bytes'].iloc[0] / 1e6:.0f} MB",
+    "serve": served,
+    "container": lambda r: f"{r['container']['bytes'].iloc[0] / 1e6:.0f} MB",
     "nobody-held": lambda r: str(r["evaluation"].set_index("source").loc["nobody", "faces"].iloc[0]),
     "by-eye": lambda r: str(len(pd.read_csv(WEIGHTS / "finder_labels.csv"))),
     "corrections": lambda r: str(sum(map(len, read_corrections(WEIGHTS / "label_corrections.csv").values()))),

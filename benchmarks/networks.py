@@ -17,9 +17,9 @@ class Recipe:
 
     architecture: str = "GlassesCNN"
     widths: tuple[int, ...] | None = None
-    epochs: int = 10
-    batch: int = 128
-    lr: float = 2e-3
+    epochs: int = 12
+    batch: int = 256
+    lr: float = 3e-3
     teachers: tuple[str, ...] = ()
     start: str = ""
     prune: float = 0.0
@@ -31,7 +31,7 @@ RECIPES = {
     "GlassesCNN": Recipe(),
     "GlassesCNN, distilled": Recipe(teachers=(TEACHER,)),
     "GlassesCNN, distilled, half pruned": Recipe(
-        epochs=5, lr=1e-3, teachers=(TEACHER,), start="GlassesCNN, distilled", prune=0.5
+        epochs=6, lr=1e-3, teachers=(TEACHER,), start="GlassesCNN, distilled", prune=0.5
     ),
     "SqueezeNet 1.1": Recipe("squeezenet1_1", lr=1e-3),
     "SqueezeNet 1.1, distilled": Recipe("squeezenet1_1", lr=1e-3, teachers=(TEACHER,)),

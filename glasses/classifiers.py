@@ -43,7 +43,17 @@ class OnnxClassifier:
 
         P(none), P(eyeglasses), P(sunglasses), if it is a face, which sum to one; and P(it is a face).
         """
-        return self.session.run(None, {"faces": crops})[0]
+        return self.session.run(["probabilities"], {"faces": crops})[0]
+
+    def heat_maps(self, crops: np.ndarray) -> np.ndarray | None:
+        """Where the network looks: crops (N, 64, 96, 3) uint8 RGB -> (N, 4, 6) float32; None for a network without.
+
+        How much each of 4 x 6 places of the crop speaks for the likelier kind of glasses (above zero) or for none
+        (below), as a part of the difference of their logits.
+        """
+        if "heatmap" not in (output.name for output in self.session.get_outputs()):
+            return None
+        return self.session.run(["heatmap"], {"faces": crops})[0]
 
 
 def open_network(model: str | os.PathLike = "glasses") -> OnnxClassifier:

@@ -134,7 +134,80 @@ def try_on_command(arguments: Sequence[str], prog: str = "glasses") -> int:
     return try_on_command(options, prog)
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"predict": predict_command, "try-on": try_on_command}
+def serve_parser(prog: str = "glasses serve") -> argparse.ArgumentParser:
+    """The options of `glasses serve`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Answer over HTTP: a page, POST /predict, GET /health, /openapi.json, and /api/ to try it.",
+        epilog="Exit status: 128 and the number of the signal that ended it, 2 wrong command line.",
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0: of all networks (default: 127.0.0.1)")
+    add("--port", type=int, default=8000, help="0: a free one (default: 8000)")
+    add("--detector", default="auto", choices=DETECTORS, help="how to find the faces (default: auto)")
+    add("--model", default="glasses", help="glasses, accurate, or an .onnx file (default: glasses)")
+    add("--threshold", type=float, help="probability from which to say glasses (default: the model's)")
+    add("--workers", type=int, help="photos at work at one time (default: one a core, at most 8)")
+    add("--cors", metavar="ORIGIN", help="let pages of this origin read the answers, as https://example.org")
+    return parser
+
+
+def serve_command(arguments: Sequence[str], prog: str = "glasses") -> int:
+    """`glasses serve`."""
+    parser = serve_parser(f"{prog} serve")
+    options = parser.parse_args(arguments)
+    if not 0 <= options.port <= 65535:
+        parser.error(f"--port must be from 0 to 65535, not {options.port}")
+    if options.workers is not None and options.workers < 1:
+        parser.error(f"--workers must be at least 1, not {options.workers}")
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        parser.error(f"--threshold must be between 0 and 1, not {options.threshold}")
+    from .serve_command import serve_command  # with OpenCV and ONNX Runtime, for which --help need not wait
+
+    return serve_command(options, prog)
+
+
+def video_parser(prog: str = "glasses video") -> argparse.ArgumentParser:
+    """The options of `glasses video`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Do the faces in this film wear glasses, and when?",
+        epilog="Answers go to stdout, from when to when they held to stderr. Exit status: 0 all of the film was read, "
+        "1 it could not be read, or not to its end, or the film of --output not be written, 2 wrong command line.",
+    )
+    add = parser.add_argument
+    add("film", nargs="?", metavar="FILM", help="a film")
+    add("--camera", type=int, metavar="N", help="instead of a film: the camera of this number, the first is 0")
+    add("--output", metavar="FILE", help="write the film with boxes and answers there: .mp4, .m4v, .mov, .mkv or .webm")
+    add("--format", default="jsonl", choices=("jsonl", "csv"), help="of the answers (default: jsonl)")
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument("--every", type=int, metavar="N", help="answer for every N-th frame (default: for each)")
+    some.add_argument("--fps", type=float, metavar="N", help="answer for at most N frames a second")
+    add("--try-on", metavar="FRAME", help="instead of boxes: glasses on each face, a frame of `glasses try-on`")
+    return parser
+
+
+def video_command(arguments: Sequence[str], prog: str = "glasses") -> int:
+    """`glasses video`."""
+    parser = video_parser(f"{prog} video")
+    options = parser.parse_args(arguments)
+    if (options.film is None) == (options.camera is None):
+        parser.error("give a film, or --camera and its number")
+    for name in ("every", "fps"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < float("inf"):
+            parser.error(f"--{name} must be above 0, not {value}")
+    from .video_command import video_command  # with OpenCV and ONNX Runtime, for which --help need not wait
+
+    return video_command(options, prog)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "predict": predict_command,
+    "try-on": try_on_command,
+    "serve": serve_command,
+    "video": video_command,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
-"""How is an answer drawn?  Boxes and words in the photo, in the colours of the project's figures."""
+"""How is an answer drawn?  Boxes and words in the photo, heat maps on faces, in the project's colours."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,11 +29,14 @@ class Rectangle(NamedTuple):
         return max(0.0, width) * max(0.0, height)
 
 
-def annotate(image: np.ndarray, answer: Answer, scale: float = 1.0) -> Image.Image:
+def annotate(
+    image: np.ndarray, answer: Answer, scale: float = 1.0, names: Sequence[object] | None = None
+) -> Image.Image:
     """A photo (H, W, 3) uint8 with the boxes and answers of its faces drawn in; the main face has the thick frame.
 
     Its key points are drawn where the answer has them. scale: pixels of the answer's boxes for a pixel of the image,
-    from `read_image`. Labels keep off all faces and off each other as far as there is room.
+    from `read_image`. names: of the faces, for their labels; then no face is the main one. Labels keep off all faces
+    and off each other as far as there is room.
     """
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
@@ -40,9 +44,12 @@ def annotate(image: np.ndarray, answer: Answer, scale: float = 1.0) -> Image.Ima
     corners = [(x, y, x + w, y + h) for x, y, w, h in (face.box for face in answer.faces)]
     boxes = [Rectangle(*(side / scale for side in of_face)) for of_face in corners]
     texts = [f"{'no glasses' if face.kind == 'none' else face.kind} ({face.probability:.2f})" for face in answer.faces]
+    if names is not None:
+        texts = [f"{name}: {text}" for name, text in zip(names, texts, strict=True)]
     colours = [COLOURS["none" if face.kind == "none" else "eyeglasses"] for face in answer.faces]
+    thick = 0 if names is None else None
     for number, (box, colour) in enumerate(zip(boxes, colours, strict=True)):
-        pen.rectangle(box, outline=colour, width=max(1, round((3 if number == 0 else 1) * unit)))
+        pen.rectangle(box, outline=colour, width=max(1, round((3 if number == thick else 1) * unit)))
     for face in answer.faces:
         if face.keypoints is not None:
             draw_points(pen, (face.keypoints + 0.5) / scale - 0.5, max(0.6, 0.012 * face.box[2] / scale))
@@ -63,6 +70,19 @@ def draw_points(pen: ImageDraw.ImageDraw, points: np.ndarray, radius: float) -> 
     """(68, 2) points in pixels of the drawn picture, as dots with a dark edge that shows on any skin."""
     for x, y in points:
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=POINT, outline="black", width=1)
+
+
+def heat_map(crop: np.ndarray, places: np.ndarray, enlarge: int = 3) -> Image.Image:
+    """What a network saw of a face, (H, W, 3) uint8, grey, and in colours how much each place, (h, w), spoke for
+    glasses or for none: the stronger, the more colour; full where it is strongest."""
+    size = (enlarge * crop.shape[1], enlarge * crop.shape[0])
+    face = Image.fromarray(crop).convert("L").convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    strength = places / max(float(np.abs(places).max()), 1e-6)
+    smooth = np.asarray(Image.fromarray(np.float32(strength)).resize(size, Image.Resampling.BICUBIC))
+    for colour, share in ((COLOURS["eyeglasses"], smooth), (COLOURS["none"], -smooth)):
+        mask = Image.fromarray(np.uint8(200 * share.clip(0, 1)))
+        face.paste(Image.new("RGB", size, colour), mask=mask)
+    return face
 
 
 def _font(text: str, width: float, unit: float) -> ImageFont.FreeTypeFont:

@@ -69,14 +69,18 @@ class KeypointFinder:
 
         The mean of what the network says of a face and of its mirror image, put where the labels are.
         """
-        return without_shift(self._search(image, landmarks, self._look_twice), -self.shift).astype(np.float32)
+        return without_shift(self.seen(image, landmarks, twice=True), -self.shift).astype(np.float32)
+
+    def seen(self, image: np.ndarray, landmarks: Sequence[np.ndarray], twice: bool = False) -> np.ndarray:
+        """The points of these faces, (N, 68, 2), where they are seen. twice: the mirror image is asked too."""
+        return self._search(image, landmarks, self._look_twice if twice else self._look)
 
     def exact(self, image: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
         """The five landmarks (N, 5, 2) float32 of these faces as the points tell them, where they are seen.
 
         The mirror image is not asked: a face in it would be cut out alike.
         """
-        return five_landmarks(self._search(image, landmarks, self._look)).astype(np.float32)
+        return five_landmarks(self.seen(image, landmarks)).astype(np.float32)
 
     def _search(self, image: np.ndarray, landmarks: Sequence[np.ndarray], look: Callable) -> np.ndarray:
         """The points, (N, 68, 2), where they are seen. Where they show that a face was cut out badly, farther off than

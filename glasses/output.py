@@ -40,13 +40,13 @@ def as_text(answer: "Answer") -> str:
     return f"Found glasses ({answer.probability:.3f}, {answer.kind}): {one_line(answer.path)}\n"
 
 
-def as_jsonl(answer: "Answer") -> str:
-    """One JSON object on a line; boxes are [x, y, w, h], key points [x, y], in pixels of the upright photo."""
+def as_record(answer: "Answer") -> dict:
+    """What JSON says of a photo; boxes are [x, y, w, h], key points [x, y], in pixels of the upright photo."""
     faces = [{"box": list(f.box), "probability": round(f.probability, 4), "kind": f.kind} for f in answer.faces]
     for face, record in zip(answer.faces, faces, strict=True):
         if face.keypoints is not None:
             record["keypoints"] = [[round(float(x), 2), round(float(y), 2)] for x, y in face.keypoints]
-    record = {
+    return {
         "path": answer.path,
         "glasses": answer.glasses,
         "probability": None if answer.probability is None else round(answer.probability, 4),
@@ -56,7 +56,11 @@ def as_jsonl(answer: "Answer") -> str:
         "error": answer.error,
         "warning": answer.warning,
     }
-    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def as_jsonl(answer: "Answer") -> str:
+    """One JSON object on a line."""
+    return json.dumps(as_record(answer), ensure_ascii=False) + "\n"
 
 
 def as_csv(answer: "Answer") -> str:

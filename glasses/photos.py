@@ -35,6 +35,8 @@ ORIENTATIONS = {  # the EXIF tag -> what makes such a picture upright
 }
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
+FILM_BEGINNINGS = (b"\x1a\x45\xdf\xa3", b"FLV\1", b"\x30\x26\xb2\x75", b"\0\0\1\xba", b"\x47\x40")  # WebM, ASF, MPEG
+
 MAX_SIDE = 800  # pixels: a larger JPEG is decoded at 1/2, 1/4 or 1/8, never to less than this
 FINEST = 4096  # pixels: what is decoded once more for a small face has a long side of about this at most
 MAX_JPEG_PIXELS = 500_000_000  # a larger JPEG is refused; other formats at Pillow's limit, 178 million
@@ -219,7 +221,18 @@ def _open(file: str | os.PathLike | io.BytesIO) -> Image.Image:
             raise PhotoError("the file is empty") from error
         if head[4:8] == b"ftyp" and head[8:12] != b"avif" and any(brand in head[8:] for brand in HEIC_BRANDS):
             return _open_heic(file)
+        if is_film(head):
+            raise PhotoError("a film, not a picture: `glasses video FILM` answers for films") from error
         raise PhotoError("not a picture in a format Pillow reads") from error
+
+
+def is_film(head: bytes) -> bool:
+    """Whether a file that begins with these 32 bytes or more is a film, in one of the usual formats."""
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):  # MP4, QuickTime; of its relatives by their brand
+        return head[8:12] not in (b"M4A ", b"M4B ", b"avif", b"avis")
+    if head.startswith(b"RIFF"):
+        return head[8:12] == b"AVI "
+    return head.startswith(FILM_BEGINNINGS)
 
 
 def _open_heic(file: str | os.PathLike | io.BytesIO) -> Image.Image:

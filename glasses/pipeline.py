@@ -28,7 +28,7 @@ from .photos import Photo, PhotoError, check_photo, is_photo, read_finer, read_p
 
 # Is it a face?  Of `finder`'s score and of the P(face) of the network that sees the crop the logits are added up. The
 # weights are those of logistic regressions, for both shipped networks, on the candidates in 553 pictures of nobody that
-# chose nothing else, and in photos of people, a third of them with masks; the constant lets 2 % of nobody pass.
+# chose nothing else, and in photos of people, a third of them with masks; the constant lets 1 % of nobody pass.
 SCORE, SECOND_LOOK, CONSTANT = 0.7, 0.45, -2.0
 LEAST_FACE = 0.2  # P(face) from which on the faces of other detectors are believed, whose scores are no probabilities
 
@@ -38,12 +38,14 @@ class FaceAnswer:
     """One face: box as x, y, w, h in pixels of the upright photo, P(glasses), and which of `KINDS` it is.
 
     keypoints: (68, 2) float32, x and y in the same pixels, where they were asked for (`glasses.keypoints`).
+    crop: (64, 96, 3) uint8, what the network saw of it, where that was asked for.
     """
 
     box: tuple[int, int, int, int]
     probability: float
     kind: str
     keypoints: np.ndarray | None = field(default=None, repr=False, compare=False)
+    crop: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass
@@ -97,10 +99,16 @@ def is_face(face: Face, probability: float) -> bool:
         return True
     if face.detector != Finder.name:
         return probability >= LEAST_FACE
-    return SCORE * _logit(face.score) + SECOND_LOOK * _logit(probability) + CONSTANT >= 0
+    return face_logit(face.score, probability) >= 0
 
 
-def _logit(probability: float) -> float:
+def face_logit(score: float, probability: float) -> float:
+    """The logit of being a face, by the score of `finder` and by the P(face) of the network that saw the crop."""
+    return SCORE * logit(score) + SECOND_LOOK * logit(probability) + CONSTANT
+
+
+def logit(probability: float) -> float:
+    """log(p / (1 - p)), of a probability that is not taken for surer than 0.0001 or 0.9999."""
     probability = min(max(probability, 1e-4), 1 - 1e-4)
     return log(probability / (1 - probability))
 
@@ -123,7 +131,7 @@ class GlassesPipeline:
     threshold: the probability from which a face wears glasses; None takes the one stored with the weights.
     assume_face: where no face is found, what could be one is taken for it, else the centre of the photo. any_face: the
     photo's answer is that of the face most likely to wear glasses, not that of the main face. keypoints: each face has
-    its 68 points.
+    its 68 points. crops: each face has its crop.
 
     Raises what `load_detector`, `open_network` and `open_keypoints` raise, ValueError for less than one worker or photo
     a batch.
@@ -140,6 +148,7 @@ class GlassesPipeline:
         assume_face: bool = False,
         any_face: bool = False,
         keypoints: bool = False,
+        crops: bool = False,
     ):
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.classifier = open_network(model) if classifier is None else classifier
@@ -148,7 +157,7 @@ class GlassesPipeline:
         self.batch = batch
         if self.workers < 1 or self.batch < 1:
             raise ValueError(f"workers and batch must be at least 1, not {self.workers} and {self.batch}")
-        self.assume_face, self.any_face = assume_face, any_face
+        self.assume_face, self.any_face, self.keep_crops = assume_face, any_face, crops
         opened = open_keypoints()  # `cut_faces` asks it: where it is missing this is told now, not of each photo
         self.find_keypoints = opened if keypoints else None
 
@@ -200,6 +209,9 @@ class GlassesPipeline:
             return answer, [], []
         boxes = [tuple(round(v) for v in face.scaled(photo.scale).box) for face in faces]
         answer.faces = [FaceAnswer(box, 0.0, "none", of_face) for box, of_face in zip(boxes, points, strict=True)]
+        if self.keep_crops:
+            for of_face, crop in zip(answer.faces, crops, strict=True):
+                of_face.crop = crop
         answer.seconds = {"decode": decoded - start, "detect": detected - decoded, "align": aligned - detected}
         if self.find_keypoints:
             answer.seconds["keypoints"] = perf_counter() - aligned

@@ -8,7 +8,7 @@ Only the part of the photo in which something is drawn is touched, from back to 
 temples, the lenses, the rims. Everything is drawn as sharp, as noisy and as colourful as the photo is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -64,6 +64,12 @@ class Look:
             blur=float(np.clip(sharpness(gray), 0.45, 0.5 + 1.2 * pose.scale)),
             noise=noise(gray),
         )
+
+    def towards(self, other: "Look", share: float) -> "Look":
+        """Between this look and another: `share` of the way, 0 to 1. From frame to frame of a film a look is steady."""
+        pairs = {each.name: (getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
+        mixed = {name: before + share * (after - before) for name, (before, after) in pairs.items()}
+        return Look(**mixed | {"light": unit(mixed["light"])})
 
     def lit(self, colours: np.ndarray) -> np.ndarray:
         """(..., 3) colours in white light of level 1 -> as this photo shows them."""
@@ -457,9 +463,26 @@ def try_on(
         raise ValueError(f"unknown lens {lens!r}: give {', '.join(LENSES)}")
     if isinstance(frame, str) and frame not in FRAMES:
         raise ValueError(f"unknown frame {frame!r}: give {', '.join(FRAMES)}")
+    return wear(image, look_at(image, keypoints), frame, lens, hat, moustache)
+
+
+def look_at(image: np.ndarray, keypoints: np.ndarray) -> Face:
+    """A face of a photo, from its key points as `try_on` takes them. Raises ValueError for those of another form."""
     points = without_shift(check_points(keypoints), LABEL_SHIFT)
-    pose, drawn = find_pose(points), image.copy()
-    face = Face(points, pose, Look.of(image, points, pose))
+    pose = find_pose(points)
+    return Face(points, pose, Look.of(image, points, pose))
+
+
+def wear(
+    image: np.ndarray,
+    face: Face,
+    frame: str | np.ndarray | None,
+    lens: str | None = None,
+    hat: bool = False,
+    moustache: bool = False,
+) -> np.ndarray:
+    """What `try_on` returns, for a face that is known already."""
+    drawn = image.copy()
     if moustache:
         draw_moustache(drawn, face)
     if isinstance(frame, str):

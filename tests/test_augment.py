@@ -411,6 +411,14 @@ def test_text_is_thin_and_mostly_white():
     assert changed.max() <= 0.5 * 0.9 + 1e-6
 
 
+def test_half_of_the_texts_lie_across_the_eyes():
+    eyes = round((CROP.height - 1) / 2 - CROP.drop * CROP.unit)  # row
+    changed = (Text()(plain(600, 0.5)) - 0.5).abs().amax(1) > 0.02  # (N, H, W)
+    across, on_mouth = (changed[:, row - 3 : row + 4].any(1).float().mean(1) > 0.3 for row in (eyes, eyes + 20))
+    assert across.float().mean() > 0.5
+    assert across.float().mean() > on_mouth.float().mean() + 0.05
+
+
 @pytest.mark.parametrize("scale", [0.2, 0.33, 0.6, 0.9])
 def test_low_resolution_is_what_interpolate_does(scale):
     faces = torch.rand(5, 3, 64, 96)

