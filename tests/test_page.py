@@ -370,7 +370,7 @@ def test_glasses_are_tried_on_in_the_webcam(page):
     """The tool itself sees them in what the page shows."""
     page.locator("#camera").click()
     page.locator("label[for=frame-wayfarer]").click()
-    frames = "() => Number(document.getElementById('live').dataset.frames)"
+    frames = "() => Number(document.getElementById('live').dataset.frames ?? 0)"
     page.wait_for_timeout(200)
     now = page.evaluate(frames)
     wait(page, f"() => ({frames})() > {now + 5}")

@@ -53,6 +53,7 @@ export function stop() {
   running?.();
   running = null;
   get("live").hidden = true;
+  for (const told of ["frames", "rate", "glasses", "probability"]) delete get("live").dataset[told];
 }
 
 function forget() {
@@ -71,7 +72,6 @@ async function show(choice, isCamera, release) {
     forget();
   };
   get("live").hidden = false;
-  for (const told of ["frames", "rate", "glasses", "probability"]) delete get("live").dataset[told];
   get("pause").hidden = get("seek").hidden = isCamera;
   get("live-answer").textContent = "Waiting for the picture";
   get("live-rate").textContent = "";
