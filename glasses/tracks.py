@@ -261,7 +261,7 @@ class FaceTracker:
         box, points = tuple(round(value) for value in track.box()), None
         if self.keypoints:
             points = without_shift(track.steady.value, -self.find_points.shift).astype(np.float32)
-        return TrackedFace(box, track.answer.probability, track.answer.kind, points, track.number)
+        return TrackedFace(box, track.answer.probability, track.answer.kind, points, track=track.number)
 
     def _is_cut(self, image: np.ndarray, passed: float) -> bool:
         """Whether another scene begins: this frame looks like nothing in the last one, soon after it."""
