@@ -13,7 +13,7 @@ flickers. How many faces there were before is all that grows with a film.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import exp, inf, log, pi
 from typing import NamedTuple
@@ -187,6 +187,13 @@ class Track:
         self.points, self.time, self.steady.value, self.steady.speed = self._before
         self.seen = False
 
+    def again(self, shape: np.ndarray, score: float) -> "Track":
+        """The same face, as it was before this frame, with another shape and score."""
+        kept = self._before if self.seen else (self.points, self.time, self.steady.value, self.steady.speed)
+        steady = OneEuro(*SMOOTH)
+        points, time, steady.value, steady.speed = kept
+        return replace(self, points=points, time=time, shape=shape, score=score, steady=steady, seen=True)
+
     def nearness(self, face: Face, time: float) -> float:
         """1 where a face is just where this track is expected; 0 or less where it is far off, or of another size."""
         here, there = five_landmarks(self.ahead(time)), face.landmarks
@@ -254,7 +261,7 @@ class FaceTracker:
         box, points = tuple(round(value) for value in track.box()), None
         if self.keypoints:
             points = without_shift(track.steady.value, -self.find_points.shift).astype(np.float32)
-        return TrackedFace(box, track.answer.probability, track.answer.kind, points, track.number)
+        return TrackedFace(box, track.answer.probability, track.answer.kind, points, track=track.number)
 
     def _is_cut(self, image: np.ndarray, passed: float) -> bool:
         """Whether another scene begins: this frame looks like nothing in the last one, soon after it."""
@@ -318,13 +325,14 @@ class FaceTracker:
         """Begin a track with each of these faces, or go on with that of its owner, where it is a face indeed."""
         begun = {}
         for face, points in zip(faces, self._points(image, [face.landmarks for face in faces]), strict=True):
-            owner, shape = owners.get(face), shape_of(face, five_landmarks(points))
-            answer = owner.answer if owner else SteadyAnswer(self.threshold)
-            track = Track(points, time, shape, logit(face.score), answer)
+            shape, score = shape_of(face, five_landmarks(points)), logit(face.score)
+            if owner := owners.get(face):
+                track = owner.again(shape, score)
+            else:
+                track = Track(points, time, shape, score, SteadyAnswer(self.threshold))
+            passed = time - track.time
             track.move(points, time)
-            if owner:
-                track.number, track.belief = owner.number, owner.belief
-            begun[track] = time - owner.time if owner else 0.0
+            begun[track] = passed
         self._judge(image, begun)
         gone = {owners[face] for face, track in zip(faces, begun, strict=True) if track.seen and face in owners}
         self.tracks = [track for track in [*self.tracks, *begun] if track not in gone and (track.seen or track.number)]

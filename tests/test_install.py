@@ -113,9 +113,11 @@ def test_constraints_name_every_requirement_exactly():
 
 def test_the_command_and_the_oldest_onnx_runtime_are_said_once():
     from detector_architectures.onnx_file import OLDEST_RUNTIME
+    from glasses.video import OLDEST_PYAV
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"glasses": "glasses.cli:run"}
     assert f"onnxruntime>={OLDEST_RUNTIME}" in project["dependencies"]
+    assert project["optional-dependencies"]["video"] == [f"av>={OLDEST_PYAV}"]
     requirements = (ROOT / "requirements.txt").read_text().splitlines()
     assert any(line.startswith(f"onnxruntime>={OLDEST_RUNTIME} ") for line in requirements)

@@ -168,7 +168,7 @@ def test_the_film_with_glasses(film, tmp_path, capsys):
 
 def test_the_light_on_tried_on_glasses_is_steady():
     scene, (bare, points) = Scene(), portrait()
-    face = TrackedFace((250, 85, 140, 190), 0.1, "none", points + np.array([245, 85]), 1)
+    face = TrackedFace((250, 85, 140, 190), 0.1, "none", points + np.array([245, 85]), track=1)
     paint, looks = Painter("wayfarer"), []
     for n in range(12):
         paint(scene.frame([(np.uint8(bare * (0.8 + 0.2 * (n % 2))), 320, 180, 1, 0)], 3, n), [face])
