@@ -335,12 +335,12 @@ class FaceTracker:
             begun[track] = passed
         self._judge(image, begun)
         gone = {owners[face] for face, track in zip(faces, begun, strict=True) if track.seen and face in owners}
-        self.tracks = [track for track in [*self.tracks, *begun] if track not in gone and (track.seen or track.number)]
+        self.tracks = [track for track in self.tracks if track not in gone] + [track for track in begun if track.seen]
 
 
 def closest(tracks: Sequence[Track], faces: Sequence[Face], time: float) -> dict[Track, Face]:
-    """Which face belongs to which track, where one does: the nearest pair first."""
-    pairs = [(track.nearness(face, time), track, face) for track in tracks for face in faces]
+    """Which face belongs to which track, where one does: the nearest and surest pair first."""
+    pairs = [(track.nearness(face, time) * face.score, track, face) for track in tracks for face in faces]
     chosen: dict[Track, Face] = {}
     for near, track, face in sorted(pairs, key=lambda pair: -pair[0]):
         if near > 0 and track not in chosen and face not in chosen.values():
