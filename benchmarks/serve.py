@@ -113,9 +113,7 @@ def ask(port: int, way: Way, files: list[Path]) -> tuple[float, list[float]]:
         connection, seconds = http.client.HTTPConnection("127.0.0.1", port), []
         for request in requests[number :: way.clients]:
             start = time.perf_counter()
-            connection.request(
-                "POST", "/predict", request, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-            )
+            connection.request("POST", "/predict", request, {"Content-Type": KIND})
             response = connection.getresponse()
             if response.status != 200 or b'"error":null' not in response.read():
                 raise RuntimeError(f"the server answered {response.status}")

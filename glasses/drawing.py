@@ -72,10 +72,10 @@ def draw_points(pen: ImageDraw.ImageDraw, points: np.ndarray, radius: float) -> 
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=POINT, outline="black", width=1)
 
 
-def heat_map(crop: np.ndarray, places: np.ndarray, enlarge: int = 3) -> Image.Image:
-    """What a network saw of a face, (H, W, 3) uint8, grey, and in colours how much each place, (h, w), spoke for
-    glasses or for none: the stronger, the more colour; full where it is strongest."""
-    size = (enlarge * crop.shape[1], enlarge * crop.shape[0])
+def heat_map(crop: np.ndarray, places: np.ndarray) -> Image.Image:
+    """What a network saw of a face, (H, W, 3) uint8, grey and three times as large, and in colours how much each place,
+    (h, w), spoke for glasses or for none: the stronger, the more colour; full where it is strongest."""
+    size = (3 * crop.shape[1], 3 * crop.shape[0])
     face = Image.fromarray(crop).convert("L").convert("RGB").resize(size, Image.Resampling.BICUBIC)
     strength = places / max(float(np.abs(places).max()), 1e-6)
     smooth = np.asarray(Image.fromarray(np.float32(strength)).resize(size, Image.Resampling.BICUBIC))

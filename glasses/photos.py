@@ -34,8 +34,9 @@ ORIENTATIONS = {  # the EXIF tag -> what makes such a picture upright
     8: Image.Transpose.ROTATE_90,
 }
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-
-FILM_BEGINNINGS = (b"\x1a\x45\xdf\xa3", b"FLV\1", b"\x30\x26\xb2\x75", b"\0\0\1\xba", b"\x47\x40")  # WebM, ASF, MPEG
+# Of WebM and Matroska, FLV, ASF, MPEG program and transport streams.
+FILM_BEGINNINGS = (b"\x1a\x45\xdf\xa3", b"FLV\1", b"\x30\x26\xb2\x75", b"\0\0\1\xba", b"\x47\x40")
+NO_FILMS = (b"M4A ", b"M4B ", b"avif", b"avis", b"crx ")  # brands of sounds and photos; crx: Canon's raw photos
 
 MAX_SIDE = 800  # pixels: a larger JPEG is decoded at 1/2, 1/4 or 1/8, never to less than this
 FINEST = 4096  # pixels: what is decoded once more for a small face has a long side of about this at most
@@ -228,8 +229,8 @@ def _open(file: str | os.PathLike | io.BytesIO) -> Image.Image:
 
 def is_film(head: bytes) -> bool:
     """Whether a file that begins with these 32 bytes or more is a film, in one of the usual formats."""
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):  # MP4, QuickTime; of its relatives by their brand
-        return head[8:12] not in (b"M4A ", b"M4B ", b"avif", b"avis")
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):  # MP4, QuickTime
+        return head[8:12] not in NO_FILMS
     if head.startswith(b"RIFF"):
         return head[8:12] == b"AVI "
     return head.startswith(FILM_BEGINNINGS)

@@ -1,6 +1,7 @@
 """How do photos come out of a request?  Part by part as they arrive, in memory only, within limits.
 
-photos = await read_photos(request, Limits(), visit)      # multipart/form-data -> [Upload(name, content), ...]
+with Gate(limits).enter() as visit:                       # multipart/form-data -> [Upload(name, content), ...]
+    photos = await read_photos(request, Body(request, limits), visit)
 """
 
 import asyncio
@@ -24,8 +25,8 @@ DRAIN_SECONDS = 5  # for the rest of a request that is refused
 @dataclass(frozen=True)
 class Limits:
     """What a server takes on: bytes of a photo, photos and bytes of a request, bytes of all requests together, requests
-    that are received or wait at one time; and seconds for a request's headers, for the next bytes of its body, for
-    all of it, for a client to read on, and for what is at work when the server stops."""
+    that are received or wait at one time, connections; and seconds for a request's headers, for the next bytes of its
+    body, for all of it, for a client to read on, and for what is at work when the server stops."""
 
     file: int = 25_000_000
     files: int = 20

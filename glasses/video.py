@@ -26,10 +26,8 @@ QUALITY = {  # of the codecs that these formats take by default: near the eye's 
     "h264": {"crf": "18", "preset": "veryfast"},
     "vp9": {"crf": "28", "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"},
 }
-MATRICES, BT601 = (
-    (1, 4, 5, 7, 9),
-    5,
-)  # from RGB and back, as FFmpeg numbers them; what a film without a word is taken for
+MATRICES = (1, 4, 5, 7, 9)  # from RGB and back, as FFmpeg numbers them
+BT601 = 5  # the matrix that a film is taken to be in if it does not say
 VIDEO_RANGE = 1  # black is 16, white 235
 MISSING = 0.5  # seconds: a film that ends so much earlier than it says is cut off
 TICKS = Fraction(1, 90_000)  # seconds: of a film that has no time base of its own, as that of a camera
@@ -98,9 +96,8 @@ class Film:
     def __init__(self, path: str | os.PathLike):
         av = import_av()
         self.container, self.warnings = _open(path), []
-        pictures = [
-            one for one in self.container.streams.video if not one.disposition & av.stream.Disposition.attached_pic
-        ]
+        cover = av.stream.Disposition.attached_pic
+        pictures = [one for one in self.container.streams.video if not one.disposition & cover]
         self.sounds = list(self.container.streams.audio)
         try:
             self.stream = _check(self.container, pictures, self.sounds)
@@ -170,9 +167,8 @@ class Film:
     def _declared_end(self) -> float | None:
         """Seconds at which the film ends, as the file says."""
         stream = self.stream
-        if (
-            self.container.format.name == "avi" and stream.frames and self.rate
-        ):  # its duration is a guess where it is cut
+        if self.container.format.name == "avi" and stream.frames and self.rate:
+            # Its duration is a guess where it is cut.
             return float(stream.frames / self.rate)
         if stream.duration is not None:
             return float(stream.duration * stream.time_base)

@@ -111,6 +111,8 @@ def _answer_all(
     write, is_wanted = Lines(options.format).write, wanted(options.every, options.fps)
     number, time = -1, 0.0
     with ExitStack() as stack:
+        if window:
+            stack.callback(window.close)
         writer = None
         if output:
             partial = stack.enter_context(whole_file(output))
@@ -136,8 +138,6 @@ def _answer_all(
         except KeyboardInterrupt:
             if isinstance(source, Film):
                 raise  # half a film is none; but a camera has no other end
-        if window:
-            window.close()
         if writer:
             writer.close()
     return (number + 1, time), writer.warnings if writer else []

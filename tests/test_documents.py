@@ -87,6 +87,10 @@ def test_a_number_that_was_changed_by_hand_is_found(tmp_path):
         ("paired", "paired", "only_first_wrong"),
         ("video", "video", "ms"),
         ("video-speed", "video", "frames_per_s"),
+        ("page-speed", "page", "value"),
+        ("page-agreement", "page", "value"),
+        ("serve", "serve", "ratio"),
+        ("container", "container", "bytes"),
     ],
 )
 def test_a_sentence_follows_what_was_measured(tmp_path, name, table, column):

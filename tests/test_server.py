@@ -202,10 +202,7 @@ def test_heat_maps_are_pictures_of_each_face(port, hopper, astronaut):
 
 def test_a_network_without_heat_maps_says_so(hopper):
     pipeline = GlassesPipeline(workers=1, crops=True)
-    pipeline.classifier = SimpleNamespace(
-        heat_maps=lambda crops: None, __call__=None, crop=pipeline.classifier.crop, threshold=0.5
-    )
-    real = GlassesPipeline().classifier
+    real = pipeline.classifier
     pipeline.classifier = type("Plain", (), {"__call__": lambda _, crops: real(crops), "crop": real.crop})()
     pipeline.classifier.heat_maps = lambda crops: None
     with serving(pipeline) as port:
@@ -290,6 +287,14 @@ def test_every_limit_is_one_clear_line(small, body, status, words):
     assert "\n" not in answer["error"]
     assert predict(small, form(("a", bytes(1000))))[0] == 200, "the next is answered"
     assert (small.server.gate.requests, small.server.gate.bytes) == (0, 0)
+
+
+def test_headers_of_a_part_are_bounded(port):
+    """They are put together piece by piece, which of millions of bytes takes seconds; meanwhile nobody is answered."""
+    for lines in (b"X: " + bytes([120]) * 4_000_000 + b"\r\n", b"X: y\r\n" * 500_000):
+        body = f"--{BOUNDARY}\r\n".encode() + lines + form(("a", b"x")).split(b"\r\n", 1)[1]
+        status, _, answer = predict(port, body)
+        assert (status, answer["error"]) == (400, "the body is not multipart/form-data")
 
 
 def test_other_wrong_requests(small):
@@ -635,6 +640,7 @@ def test_a_failure_of_ours_is_json_without_its_words(capsys):
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
 def test_the_page_to_try_it_runs_under_its_policy(port):
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]
+    command += ["--enable-logging=stderr"]  # else the page's complaints are not heard
     done = subprocess.run([*command, f"http://127.0.0.1:{port:d}/api/"], capture_output=True, text=True, timeout=120)
     assert "POST /predict</h3>" in done.stdout
     assert "curl --form photo=@photo.jpg" in done.stdout

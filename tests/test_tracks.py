@@ -8,7 +8,6 @@ import pytest
 
 from films import Scene, dressed, hopper, portrait
 from glasses import GlassesPipeline
-from glasses.crops import KINDS
 from glasses.keypoints import five_landmarks
 from glasses.tracks import MEMORY, FaceTracker, OneEuro, Span, SteadyAnswer, Track
 
@@ -291,8 +290,3 @@ def test_a_face_is_followed_out_of_the_picture_and_no_further(faces):
     seen = [bool(of_frame) for of_frame in found]
     assert all(seen[:20])
     assert not any(seen[35:])
-
-
-def test_kinds_are_those_of_the_networks(faces):
-    _, found = follow(lambda t, n: Scene().frame([(faces["dark"], 320, 180, 1, 0)]), 0.2)
-    assert {face.kind for of_frame in found for face in of_frame} <= set(KINDS)

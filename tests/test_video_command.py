@@ -414,6 +414,14 @@ def test_predict_says_which_command_answers_for_films(film, tmp_path, capsys):
         assert err[0] == f"glasses: {path}: a film, not a picture: `glasses video FILM` answers for films"
 
 
+@pytest.mark.parametrize("brand", ["crx ", "M4A "])
+def test_raw_photos_and_sounds_are_no_films(tmp_path, capsys, brand):
+    """Though their files are made as those of films are."""
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftyp" + brand.encode() + bytes(100))
+    assert main(["predict", str(tmp_path / "a.jpg")]) == 1
+    assert capsys.readouterr().err.splitlines()[0].endswith(": not a picture in a format Pillow reads")
+
+
 def test_predict_passes_over_films_in_folders(film, tmp_path, capsys):
     (tmp_path / "in.mp4").write_bytes(film.read_bytes())
     cv2.imwrite(str(tmp_path / "a.png"), images_of(film)[40][..., ::-1])
