@@ -1,6 +1,7 @@
 """What several tests need: portraits, small data sets in the public layouts, and the way to the real faces."""
 
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -121,3 +122,10 @@ def write_meglass(root: Path, people: int, each: int) -> Path:
             lines.append(f"{name} {number % 2}\n")
     (root / "meta.txt").write_text("".join(lines))
     return root
+
+
+def obey_signals() -> None:
+    """As in a terminal: whoever starts the tests may have them ignored, as `nohup` and shells in the background do."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)

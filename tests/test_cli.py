@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import ROOT
+from conftest import ROOT, obey_signals
 from detector_architectures import load_detector
 from glasses import cli, output
 from glasses.output import CSV_COLUMNS, one_line
@@ -476,13 +476,6 @@ cli.run()
 """
 
 
-def _obey_signals() -> None:
-    """As in a terminal: whoever starts the tests may have them ignored, as `nohup` and shells in the background do."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize(
     ("form", "number", "status"),
     [
@@ -497,7 +490,7 @@ def test_an_interrupted_run_is_completed_byte_for_byte(capsys, many, tmp_path, f
     whole_status, _, whole_err = call(capsys, many, "--format", form, "--output", whole)
     arguments = [str(many), "--format", form, "--output", str(target)]
     command = [sys.executable, "-c", SLOWLY, *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=_obey_signals)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=obey_signals)
     log = tmp_path / "answers.part.log"
     while process.poll() is None and (not log.is_file() or len(log.read_bytes().splitlines()) < 40):
         time.sleep(0.01)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, obey_signals
 from films import Scene, dressed, packets, portrait, write
 from glasses import GlassesPipeline
 from glasses.cli import main
@@ -262,7 +262,7 @@ def test_a_disk_that_is_full(film, tmp_path, monkeypatch, capsys):
 def run(*arguments, **options) -> subprocess.Popen:
     pipe = subprocess.PIPE
     call = [sys.executable, "-m", "glasses", "video", *map(str, arguments)]
-    return subprocess.Popen(call, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, **options)
+    return subprocess.Popen(call, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, preexec_fn=obey_signals, **options)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
