@@ -5,6 +5,7 @@
 # make lint  make format                                        make bench      the timings
 # make tables     writes the numbers of benchmarks/results/ into the documents
 # make page       the page for the browser: build/web/, and in it glasses.html that needs no server; needs node and npm
+#                 make page PUBLISHED=https://.../blob/main  links the notebooks where they are published
 # make newest     the tests with the newest versions of all packages, in an environment of their own
 
 PYTHON ?= python3
@@ -50,9 +51,8 @@ tables: .venv/run.stamp
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.latency
 
-page: .venv/run.stamp web/node_modules/.package-lock.json
-	$(BIN)/python -m web.make_settings
-	node web/build.mjs
+page: web/node_modules/.package-lock.json
+	node web/build.mjs --notebooks "$(PUBLISHED)"
 	@echo "the page: build/web/ for a server, build/web/glasses.html for none"
 
 web/node_modules/.package-lock.json: web/package-lock.json

@@ -347,20 +347,22 @@ def page_speed(results: Results) -> str:
     )
     speeds = f"a photo in {value['photos', 'one photo', 'ms']:.0f} ms, the webcam at"
     rates = [f"{value['webcam', name, 'frames a second']:.0f}" for name in ("640 x 480", "640 x 480, glasses tried on")]
-    browser = next(line.removeprefix("browser: ") for line in results.header("page") if line.startswith("browser: "))
-    return f"{load}; {speeds} {rates[0]} frames a second, with glasses tried on {rates[1]} ({browser})"
+    lines = dict(line.split(": ", 1) for line in results.header("page") if ": " in line)
+    where = "; ".join(lines[name] for name in ("browser", "note") if name in lines)
+    return f"{load}; {speeds} {rates[0]} frames a second, with glasses tried on {rates[1]} ({where})"
 
 
 def page_agreement(results: Results) -> str:
     """How many probabilities of the page are those of the command line."""
     table = results["page"]
     counts = table[table["unit"] == "photos"].pivot_table(index="of", columns="measure", values="value", sort=False)
+    names = {"photos": "photos", "faces": "embedded faces"}
     parts = [
-        f"{row['close']:.0f} of {row['photos']:.0f} {'embedded faces' if name == 'faces' else name} "
-        f"({row['same answer']:.0f} with the same answer)"
+        f"{row['close']:.0f} of {row['photos']:.0f} {names.get(name, f'other photos (`{name}`)')}, "
+        f"{row['same answer']:.0f} with the same answer"
         for name, row in counts.iterrows()
     ]
-    return ", ".join(parts)
+    return "; ".join(parts)
 
 
 def video_table(results: Results) -> str:

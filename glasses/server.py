@@ -15,10 +15,13 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 
 import numpy as np
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -69,7 +72,7 @@ class GlassesServer:
 
     def __init__(self, pipeline: GlassesPipeline, limits: Limits | None = None, workers: int | None = None):
         self.pipeline, self.limits = pipeline, limits or Limits()
-        self.gate = Gate(self.limits)
+        self.gate, self.large = Gate(self.limits), Lock()
         self.pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), thread_name_prefix="photo")
 
     def close(self) -> None:
@@ -115,7 +118,8 @@ class GlassesServer:
 
     def answer(self, photo: Upload, with_heat_map: bool) -> dict:
         """The answer for one photo as JSON says it."""
-        answer = self.pipeline.answer(photo.content)
+        with self.large if is_large(photo.content, self.limits.pixels) else nullcontext():
+            answer = self.pipeline.answer(photo.content)
         answer.path = photo.name
         record = as_record(answer)
         if with_heat_map and answer.faces:
@@ -137,6 +141,17 @@ async def _until_gone(request: Request) -> None:
     """Returns when the client of a request that was read has closed its connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def is_large(content: bytearray, pixels: int) -> bool:
+    """Whether the picture in a file has more pixels than these; a few bytes can hold very many."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:  # which reads the head alone
+            return picture.width * picture.height > pixels
+    except Image.DecompressionBombError:  # more than Pillow decodes
+        return True
+    except Exception:  # whatever Pillow raises: the answer will say what is wrong
+        return False
 
 
 def wants_heat_map(request: Request) -> bool:

@@ -24,11 +24,13 @@ DRAIN_SECONDS = 5  # for the rest of a request that is refused
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes on: bytes of a photo, photos and bytes of a request, bytes of all requests together, requests
-    that are received or wait at one time, connections; and seconds for a request's headers, for the next bytes of its
+    """What a server takes on: bytes of a photo, pixels above which one photo is decoded at a time (each takes 10 to
+    22 bytes a pixel), photos and bytes of a request, bytes of all requests together, requests that are received or
+    wait at one time, connections; and seconds for a request's headers, for the next bytes of its
     body, for all of it, for a client to read on, and for what is at work when the server stops."""
 
     file: int = 25_000_000
+    pixels: int = 25_000_000
     files: int = 20
     body: int = 100_000_000
     memory: int = 1_000_000_000

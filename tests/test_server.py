@@ -318,6 +318,32 @@ def test_a_photo_beyond_the_decoder_s_limit_is_an_error_in_its_answer(port):
     assert answer["error"] == "refused, more than 178 megapixels"
 
 
+def test_large_photos_are_decoded_one_at_a_time():
+    """Each takes gigabytes, of which a machine may not have as many as it has cores."""
+    lock, at_work, together = threading.Lock(), [], []
+
+    def answer(content) -> Answer:
+        with lock:
+            at_work.append(1)
+            together.append(len(at_work))
+        time.sleep(0.3)
+        at_work.pop()
+        return Answer(path="")
+
+    def picture(side: int) -> bytes:
+        file = io.BytesIO()
+        Image.new("1", (side, side)).save(file, format="PNG")
+        return file.getvalue()
+
+    small, large, huge = (("a.png", picture(side)) for side in (100, 101, 20_000))
+    with serving(SimpleNamespace(answer=answer), Limits(pixels=10_000), workers=4) as port:
+        assert predict(port, form(*[small] * 4))[0] == 200
+        assert max(together) > 1
+        together.clear()
+        assert predict(port, form(large, huge, large))[0] == 200
+        assert together == [1, 1, 1]
+
+
 def test_the_shipped_limits_are_those_that_are_told():
     limits = Limits()
     assert limits.file == 25_000_000

@@ -1,28 +1,28 @@
 // Builds the page: a folder for any static host, build/web/, and in it one file that needs none, glasses.html.
-//   node web/build.mjs [--out DIR] [--weights DIR] [--notebooks URL]
-// weights: the networks, glasses/weights. notebooks: where the notebooks are published; the page then links them.
+//   node web/build.mjs [--out DIR] [--notebooks URL]
+// notebooks: where the notebooks are published; the page then links them.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 
-const here = (path) => new URL(path, import.meta.url);
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const settings = JSON.parse(await readFile(here("settings.json")));
 const { values: options } = parseArgs({
-  options: { out: { type: "string" }, weights: { type: "string" }, notebooks: { type: "string", default: "" } },
+  options: { out: { type: "string", default: here("../build/web") }, notebooks: { type: "string", default: "" } },
 });
-const out = options.out ?? here("../build/web").pathname;
-const weights = options.weights ?? here("../glasses/weights").pathname;
+const { out } = options;
 
 const files = { "runtime.wasm": here("node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm") };
-for (const name of Object.keys(settings.networks)) files[`${name}.onnx`] = `${weights}/${name}.onnx`;
+for (const name of Object.keys(settings.networks)) files[`${name}.onnx`] = here(`../glasses/weights/${name}.onnx`);
 const packed = {};
 for (const [name, path] of Object.entries(files)) packed[name] = gzipSync(await readFile(path), { level: 9 });
 
 const sizes = Object.fromEntries(Object.entries(packed).map(([name, bytes]) => [name, bytes.length]));
 const bundled = await build({
-  absWorkingDir: here(".").pathname,
+  absWorkingDir: here("."),
   entryPoints: ["src/page.js", "style.css"],
   bundle: true,
   minify: true,

@@ -1,14 +1,11 @@
 """What the page must know of the tool: the constants of its modules and of its networks' files, as JSON.
 
-    python -m web.make_settings            # writes web/settings.json; `make page` runs it
-    python -m web.make_settings --check    # writes nothing; exits with 1 where the file is of another tool
+    python -m web.make_settings            # writes web/settings.json; a test says where it is of another tool
 
 The page names its modules and constants as the tool does, and types none of them again.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -81,20 +78,5 @@ def written(parts: dict) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m web.make_settings", description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the file differs")
-    options = parser.parse_args()
-    text = written(settings())
-    stale = not SETTINGS.is_file() or SETTINGS.read_text() != text
-    if options.check:
-        if stale:
-            print("web/settings.json is of another tool: python -m web.make_settings writes it", file=sys.stderr)
-        return int(stale)
-    if stale:
-        SETTINGS.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    SETTINGS.write_text(written(settings()))

@@ -24,7 +24,7 @@ export function draw(canvas, picture, size, faces, { frame, heat }, mirrored = f
   pen.scale(scale, scale);
   pen.translate(0.5, 0.5); // the middle of a pixel is at whole numbers
   if (frame) for (const face of faces) wear(pen, face.points, frame, scale);
-  if (heat) for (const face of faces) if (face.heat) drawHeat(pen, face.heat);
+  if (heat) for (const face of faces) drawHeat(pen, face.heat);
   pen.restore();
   pen.resetTransform();
   if (heat && faces.length) enlargeFace(pen, faces[0], scale, mirrored);

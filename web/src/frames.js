@@ -8,7 +8,7 @@ export const { FRAMES, SIDES } = settings.frames;
 const { LEAN } = settings.frames;
 
 /** `count` points at equal distances on the quadratic B-spline of a polygon, by cutting corners (Chaikin, 1974). */
-export function smooth(corners, count, closed = true) {
+function smooth(corners, count, closed = true) {
   const size = corners[0].length;
   const between = (a, b, share) => a.map((v, k) => v + share * (b[k] - v));
   let points = corners;

@@ -12,7 +12,6 @@ let running = null; // what ends the picture that is shown
 
 /** Show the webcam until `stop`. */
 export async function showCamera(choice) {
-  stop();
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new Error("this browser gives no webcam to this page: it must come by https or from this machine");
   }
@@ -27,6 +26,7 @@ export async function showCamera(choice) {
     };
     throw new Error(`no picture from the webcam: ${why[error.name] ?? error.message}`);
   }
+  stop(); // what was shown until now: also a webcam that was asked for twice
   video.srcObject = stream;
   await show(choice, true, () => stream.getTracks().forEach((track) => track.stop()));
 }
@@ -49,7 +49,7 @@ export async function showFilm(file, choice) {
 }
 
 /** End what is shown, and let go of the webcam. */
-export function stop() {
+function stop() {
   running?.();
   running = null;
   get("live").hidden = true;
@@ -75,7 +75,9 @@ async function show(choice, isCamera, release) {
   get("pause").hidden = get("seek").hidden = isCamera;
   get("live-answer").textContent = "Waiting for the picture";
   get("live-rate").textContent = "";
-  await video.play();
+  await video.play().catch((error) => {
+    if (shown) throw error; // else it was stopped before it began
+  });
   get("live").scrollIntoView({ block: "nearest" });
   get("stop").focus();
   const tracks = makeTracks();

@@ -29,8 +29,3 @@ export async function openNetworks(told) {
 export async function run(name, input, bytes, shape) {
   return sessions.get(name).run({ [input]: new ort.Tensor("uint8", bytes, shape) });
 }
-
-/** Whether the network for the glasses says where it looks. */
-export function hasHeatMap() {
-  return sessions.get("glasses").outputNames.includes("heatmap");
-}

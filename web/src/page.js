@@ -2,7 +2,7 @@
 import { lookAt, makeCard, redraw, refuse } from "./answers.js";
 import { COLOURS } from "./drawing.js";
 import { showCamera, showFilm } from "./live.js";
-import { hasHeatMap, openNetworks } from "./networks.js";
+import { openNetworks } from "./networks.js";
 import { framePictures } from "./tryon.js";
 
 const get = (id) => document.getElementById(id);
@@ -26,7 +26,6 @@ const ready = openNetworks((come, all) => {
   () => {
     get("state").textContent = READY;
     get("heat").disabled = false;
-    get("heat").hidden = !hasHeatMap();
     document.body.dataset.ready = "true";
     return true;
   },

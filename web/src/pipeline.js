@@ -5,7 +5,7 @@ import { alignFace, cropMatrix, cropScale } from "./crops.js";
 import { findAgain, largest, mainFace, scaled } from "./faces.js";
 import { packed, round } from "./images.js";
 import { findPoints, fiveLandmarks } from "./keypoints.js";
-import { hasHeatMap, run } from "./networks.js";
+import { run } from "./networks.js";
 import { finer } from "./photos.js";
 
 const { KINDS } = settings.crops;
@@ -14,8 +14,7 @@ const { crop, threshold } = settings.networks.glasses;
 
 /** The answer for a photo as photos.js reads it: {glasses, probability, kind, faces}, all but `faces` null where it
  * shows nobody. A face: {box, probability, kind, points, heat}, the main face first; box and 68 points in pixels of the
- * upright photo; heat: {width, height, values, matrix}, the latter from those pixels to the crop's; null where the
- * network has no such output. */
+ * upright photo; heat: {width, height, values, matrix}, the latter from those pixels to the crop's. */
 export async function answer(photo) {
   const found = await candidates(photo.image);
   const nearer = await fromNear(photo, mainFirst(found, photo.image));
@@ -32,7 +31,7 @@ export async function answer(photo) {
     if (!isFace(face, real)) return [];
     const probability = 1 - none;
     const kind = probability < threshold ? KINDS[0] : KINDS[sunglasses > eyeglasses ? 2 : 1];
-    const heat = rows[i].heat && { ...rows[i].heat, matrix: cropMatrix(outer(landmarks[i]), crop) };
+    const heat = { ...rows[i].heat, matrix: cropMatrix(outer(landmarks[i]), crop) };
     return [{ box: scaled(face, scale).box.map(round), probability, kind, points: outer(points[i]), heat }];
   });
   if (!faces.length) return { glasses: null, probability: null, kind: null, faces };
@@ -81,7 +80,7 @@ async function classify(crops) {
   const { data: rows } = output.probabilities;
   return crops.map((_, i) => ({
     probabilities: Array.from(rows.subarray(4 * i, 4 * i + 4)),
-    heat: hasHeatMap() ? heatOf(output.heatmap, i) : null,
+    heat: heatOf(output.heatmap, i),
   }));
 }
 

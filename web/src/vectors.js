@@ -25,7 +25,7 @@ export function rotation(vector) {
   ];
 }
 
-/** x of A x = b, by Gauss with the largest pivot.. */
+/** x of A x = b, by Gauss with the largest pivot. */
 export function solve(A, b) {
   const rows = A.map((row, i) => [...row, b[i]]);
   const size = b.length;
