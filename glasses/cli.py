@@ -11,6 +11,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -156,6 +157,10 @@ def serve_command(arguments: Sequence[str], prog: str = "glasses") -> int:
     """`glasses serve`."""
     parser = serve_parser(f"{prog} serve")
     options = parser.parse_args(arguments)
+    if not options.host:
+        parser.error("--host needs an address: 0.0.0.0 listens to all networks")
+    if options.cors and options.cors != "*" and not re.fullmatch(r"https?://[^/\s]+", options.cors):
+        parser.error(f"--cors must be an origin as https://example.org, or *, not {options.cors}")
     if not 0 <= options.port <= 65535:
         parser.error(f"--port must be from 0 to 65535, not {options.port}")
     if options.workers is not None and options.workers < 1:
@@ -229,8 +234,10 @@ def run(command: Callable[[], int] = main, prog: str = "glasses") -> None:
     def stop(number: int, frame: object) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)  # once is enough
-        raise Stopped(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
 
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is signal.SIG_DFL:  # not where the caller has it ignored, as `nohup` does
             signal.signal(number, stop)

@@ -40,6 +40,7 @@ def serve_command(options: argparse.Namespace, prog: str) -> int:
         except (ImportError, ValueError, OSError) as error:
             return _refuse(prog, error)
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=f"{prog}: %(message)s")
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each body that is no form
         log = logging.getLogger("glasses")
         log.setLevel(logging.INFO)
         log.info("http://%s/ (Ctrl-C ends it)", address(listener))

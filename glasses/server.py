@@ -27,7 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -107,6 +107,7 @@ class GlassesServer:
         loop = asyncio.get_running_loop()
         jobs = [loop.run_in_executor(self.pool, self.answer, photo, with_heat_map) for photo in photos]
         answers, gone = asyncio.gather(*jobs), asyncio.ensure_future(_until_gone(request))
+        answers.add_done_callback(lambda done: done.cancelled() or done.exception())  # else a cancelled one is logged
         try:
             await asyncio.wait([answers, gone], return_when=asyncio.FIRST_COMPLETED)
             if not answers.done():
@@ -215,10 +216,18 @@ def make_app(server: GlassesServer, page: Path | None = None, cors: str | None =
     async def no_page(request: Request) -> Response:
         return FileResponse(API / "no_page.html")
 
+    async def only_post(request: Request) -> Response:
+        raise HTTPException(405, headers={"Allow": "POST"})
+
+    async def to_api(request: Request) -> Response:
+        return RedirectResponse("/api/")
+
     routes = [
         Route("/predict", server.predict, methods=["POST"]),
+        Route("/predict", only_post),  # not a file of the page
         Route("/health", server.health),
         Route("/openapi.json", openapi),
+        Route("/api", to_api),
         Mount("/api", StaticFiles(directory=API, html=True)),
         Mount("/", StaticFiles(directory=page, html=True)) if page else Route("/", no_page),
     ]

@@ -200,7 +200,8 @@ def _open(path: str | os.PathLike):
             raise VideoError("a folder, not a film" if stat.S_ISDIR(status.st_mode) else "not a regular file")
         if not status.st_size:
             raise VideoError("the file is empty")
-        return av.open(f"file:{os.fspath(path)}")  # "file:": a name with a colon is no address
+        # "file:": a name with a colon is no address; not every title is UTF-8
+        return av.open(f"file:{os.fspath(path)}", metadata_errors="replace")
     except FileNotFoundError as error:
         raise VideoError("no such file") from error
     except PermissionError as error:

@@ -512,6 +512,29 @@ def test_an_interrupted_run_is_completed_byte_for_byte(capsys, many, tmp_path, f
     assert sorted(file.name for file in tmp_path.iterdir()) == ["answers", "whole"]
 
 
+IMPATIENT = """
+import os, signal, time
+from glasses import cli
+def command():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        print("tidied up")
+cli.run(command)
+"""
+
+
+def test_a_second_ctrl_c_does_not_disturb_the_tidying_up():
+    command = [sys.executable, "-c", IMPATIENT]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60, preexec_fn=obey_signals
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "tidied up\n", "glasses: interrupted\n")
+
+
 @pytest.fixture
 def stopped(many, tmp_path, monkeypatch) -> list[str]:
     """The arguments of a run that was interrupted after 40 answers."""

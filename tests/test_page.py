@@ -331,6 +331,17 @@ def test_a_phone_offers_its_camera(browser, address):
         assert page.locator("#snapshot").get_attribute("capture") == "user"
 
 
+def test_a_file_that_goes_away_is_told(page, hopper, astronaut, tmp_path):
+    file = Path(shutil.copy(hopper, tmp_path / "moved.jpg"))
+    answers_of(page, [file, astronaut])
+    file.unlink()
+    page.locator("label[for=frame-round]").click()
+    wait(page, "() => [...document.querySelectorAll('article')].map((card) => card.dataset.drawn).at(-1)", "round")
+    assert "moved or changed" in page.locator("article").first.inner_text()
+    page.evaluate("() => { Blob.prototype.arrayBuffer = () => Promise.reject(new DOMException('', 'NotFoundError')); }")
+    assert "a folder, or a file that was moved" in answers_of(page, [hopper])[-1].error
+
+
 # --------------------------------------------------------------------------------------- moving pictures
 
 
@@ -383,6 +394,41 @@ def test_a_webcam_that_is_refused_is_told(browser, address):
         assert page.locator("#live").is_hidden()
 
 
+SPY = """() => {
+    window.streams = [];
+    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wish) => {
+        const stream = await open(wish);
+        window.streams.push(stream);
+        return stream;
+    };
+}"""
+OPEN = "() => window.streams.filter((stream) => stream.active).length"
+
+
+def test_impatient_clicks_open_one_webcam(tab, address):
+    tab.goto(address)
+    tab.evaluate(SPY)
+    tab.locator("#camera").dblclick()  # while the networks are loaded
+    wait(tab, "() => Number(document.getElementById('live').dataset.frames) > 3")
+    tab.locator("#camera").dblclick()
+    wait(tab, "() => window.streams.length", 4)
+    wait(tab, "() => Number(document.getElementById('live').dataset.frames) > 3")
+    assert tab.evaluate(OPEN) == 1
+    tab.locator("#stop").click()
+    assert tab.evaluate(OPEN) == 0, "the webcam's light is off"
+    assert "Ready" in tab.locator("#state").inner_text()
+
+
+def test_a_webcam_that_is_taken_away_is_told(page):
+    page.evaluate(SPY)
+    page.locator("#camera").click()
+    wait(page, "() => Number(document.getElementById('live').dataset.frames) > 3")
+    page.evaluate("() => window.streams[0].getTracks()[0].stop()")
+    wait(page, "() => document.getElementById('state').textContent", "the webcam gives no more pictures")
+    assert page.locator("#live").is_hidden()
+
+
 def test_glasses_are_tried_on_in_the_webcam(page):
     """The tool itself sees them in what the page shows."""
     page.locator("#camera").click()
@@ -394,6 +440,21 @@ def test_glasses_are_tried_on_in_the_webcam(page):
     answer = GlassesPipeline().answer(pixels(page, "#view"))
     assert (answer.glasses, answer.kind) == (True, "eyeglasses")
     assert page.locator("#live").get_attribute("data-glasses") == "false", "its own answer is of the face"
+
+
+def test_a_film_of_one_picture_is_answered(page, hopper, tmp_path):
+    film = cv2.VideoWriter(str(tmp_path / "one.webm"), cv2.VideoWriter_fourcc(*"VP80"), 10, (480, 560))
+    if not film.isOpened():
+        pytest.skip("this OpenCV writes no WebM")
+    film.write(cv2.resize(cv2.imread(str(hopper)), (480, 560)))
+    film.release()
+    over = "() => Promise.reject(new DOMException('interrupted by end of playback', 'AbortError'))"
+    page.evaluate(f"() => {{ HTMLMediaElement.prototype.play = {over}; }}")  # as it is of an MP4
+    page.locator("#film").set_input_files(str(tmp_path / "one.webm"))
+    wait(page, "() => document.getElementById('live').dataset.glasses ?? null", "true")
+    page.locator("#pause").click()
+    page.wait_for_timeout(300)
+    assert "Ready" in page.locator("#state").inner_text()
 
 
 def test_a_film_is_answered(page, hopper, tmp_path):

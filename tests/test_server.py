@@ -402,7 +402,7 @@ def test_photos_are_let_go_without_the_garbage_collector(small):
         gc.enable()
 
 
-def test_what_a_client_no_longer_waits_for_is_not_begun():
+def test_what_a_client_no_longer_waits_for_is_not_begun(caplog):
     pipeline = Waiting()
     with serving(pipeline, workers=1) as port:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -416,6 +416,8 @@ def test_what_a_client_no_longer_waits_for_is_not_begun():
             assert first.result()[0] == 200
         assert predict(port, form(("d", bytes(4))))[0] == 200
     assert pipeline.begun == [1, 4]
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 # ------------------------------------------------------------------------------------------------- slow clients
@@ -631,6 +633,17 @@ def test_the_page_is_served_with_headers_that_forbid_the_rest(page):
     assert "'wasm-unsafe-eval'" in POLICY
 
 
+def test_addresses_that_are_not_the_page_s_beside_it(page):
+    with serving(SimpleNamespace(), page=page) as port:
+        for method in ("GET", "PUT", "OPTIONS"):
+            status, _, content = ask(port, method, "/predict")
+            assert (status, content) == (405, b'{"error":"this address does not take such a request"}')
+        assert ask(port, "HEAD", "/predict")[0] == 405
+        assert ask(port, "GET", "/predict")[1]["Allow"] == "POST"
+        status, headers, _ = ask(port, "GET", "/api")
+        assert (status, headers["Location"]) == (307, "/api/")
+
+
 def test_where_there_is_no_page_another_says_how_to_build_it(port):
     status, headers, content = ask(port, "GET", "/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -738,6 +751,7 @@ def test_its_log_holds_neither_pictures_nor_names(hopper):
     with command("--workers", "1") as running:
         predict(running.port, form(("private name.jpg", hopper.read_bytes())))
         predict(running.port, form(("x", b""), field="private name"))
+        predict(running.port, f"--{BOUNDARY}private".encode())
         ask(running.port, "GET", "/private%20name?private=name")
         with connect(running.port) as client:
             client.sendall(b"private name\r\n\r\n")
@@ -745,7 +759,8 @@ def test_its_log_holds_neither_pictures_nor_names(hopper):
         running.process.send_signal(signal.SIGTERM)
         said = running.said()
     assert "predict: 200, 1 photos, " in said
-    assert "predict: 400, 0 photos, " in said
+    assert said.count("predict: 400, 0 photos, ") == 2
+    assert all(" photos, " in line for line in said.splitlines()[2:-1]), "nothing about what is in a body"
     assert "private" not in said
     assert "127.0.0.1" not in said
 
@@ -763,6 +778,9 @@ def test_what_is_wrong_with_the_command_is_one_line(capsys, monkeypatch, tmp_pat
         number = str(taken.getsockname()[1])
         assert f"cannot listen at 127.0.0.1:{number}: Address already in use: give another" in refused("--port", number)
     assert "--port must be from 0 to 65535, not 65536" in refused("--port", "65536")
+    assert "--host needs an address" in refused("--host", "", "--port", "0")
+    for cors in ("example.org", "https://example.org/", "https://example.org/page"):
+        assert f"--cors must be an origin as https://example.org, or *, not {cors}" in refused("--cors", cors)
     assert "--workers must be at least 1, not 0" in refused("--workers", "0")
     assert "--threshold must be between 0 and 1, not 2" in refused("--threshold", "2")
     assert "cannot listen at nowhere.invalid" in refused("--host", "nowhere.invalid", "--port", "0")

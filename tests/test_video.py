@@ -228,6 +228,22 @@ def test_a_name_with_a_colon_is_a_name(tmp_path, monkeypatch):
     assert Path("pipe:1.mp4").stat().st_size > 500
 
 
+def test_a_title_that_is_not_utf_8(tmp_path):
+    write(tmp_path / "a.mkv", [quarters()] * 2)
+    with (
+        av.open(str(tmp_path / "a.mkv")) as film,
+        av.open(str(tmp_path / "b.mkv"), "w", metadata_encoding="latin-1") as other,
+    ):
+        stream = other.add_stream_from_template(film.streams.video[0])
+        other.metadata["title"] = "Été"
+        for packet in film.demux():
+            if packet.size:
+                packet.stream = stream
+                other.mux(packet)
+    assert b"\xc9t\xe9" in (tmp_path / "b.mkv").read_bytes()
+    assert len(read(tmp_path / "b.mkv")[0]) == 2
+
+
 # ------------------------------------------------------------------------------------------------------ writing
 
 

@@ -131,7 +131,14 @@ function saveButton(card) {
 /** Draw the picture anew, since something else is chosen. Decoded again: a page of photos would fill the memory. */
 export async function redraw(card, choice) {
   if (!card.answer) return;
-  const bitmap = await createImageBitmap(card.file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(card.file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+  } catch {
+    card.more.textContent = "the file was moved or changed meanwhile: choose it again to draw on it";
+    card.more.classList.add("trouble");
+    return;
+  }
   const pen = card.canvas.getContext("2d");
   pen.resetTransform();
   pen.fillStyle = "white";

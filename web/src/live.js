@@ -9,9 +9,11 @@ const get = (id) => document.getElementById(id);
 const LONG_SIDE = 960; // pixels of the drawn picture
 const video = get("film-view");
 let running = null; // what ends the picture that is shown
+let asked = 0; // how often one was asked for or ended: what comes later than that is not shown
 
 /** Show the webcam until `stop`. */
 export async function showCamera(choice) {
+  const turn = stop();
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new Error("this browser gives no webcam to this page: it must come by https or from this machine");
   }
@@ -19,6 +21,7 @@ export async function showCamera(choice) {
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 640 } } });
   } catch (error) {
+    if (turn !== asked) return;
     const why = {
       NotAllowedError: "it was not allowed",
       NotFoundError: "there is none",
@@ -26,14 +29,16 @@ export async function showCamera(choice) {
     };
     throw new Error(`no picture from the webcam: ${why[error.name] ?? error.message}`);
   }
-  stop(); // what was shown until now: also a webcam that was asked for twice
+  const release = () => stream.getTracks().forEach((track) => track.stop());
+  if (turn !== asked) return release();
   video.srcObject = stream;
-  await show(choice, true, () => stream.getTracks().forEach((track) => track.stop()));
+  await show(choice, true, release);
 }
 
 /** Show the film of a file until `stop`. */
 export async function showFilm(file, choice) {
   stop();
+  running = forget;
   video.src = URL.createObjectURL(file);
   const failed = new Promise((_, reject) => {
     video.onerror = () => reject(new Error(`${file.name}: damaged, or a film that this browser does not play`));
@@ -42,23 +47,24 @@ export async function showFilm(file, choice) {
     await Promise.race([failed, new Promise((resolve) => (video.onloadeddata = resolve))]);
     if (!video.videoWidth) throw new Error(`${file.name}: there is no picture in it`);
   } catch (error) {
-    forget();
+    stop();
     throw error;
   }
   await show(choice, false, () => {});
 }
 
-/** End what is shown, and let go of the webcam. */
-function stop() {
+/** End what is shown, and let go of the webcam; returns the number by which one that is asked for now knows itself. */
+export function stop() {
   running?.();
   running = null;
   get("live").hidden = true;
   for (const told of ["frames", "rate", "glasses", "probability"]) delete get("live").dataset[told];
+  return ++asked;
 }
 
 function forget() {
   if (video.src) URL.revokeObjectURL(video.src);
-  video.onerror = null;
+  video.onerror = video.onloadeddata = null;
   video.removeAttribute("src");
   video.srcObject = null;
 }
@@ -75,9 +81,12 @@ async function show(choice, isCamera, release) {
   get("pause").hidden = get("seek").hidden = isCamera;
   get("live-answer").textContent = "Waiting for the picture";
   get("live-rate").textContent = "";
-  await video.play().catch((error) => {
-    if (shown) throw error; // else it was stopped before it began
-  });
+  try {
+    await video.play();
+  } catch (error) {
+    if (!shown) return;
+    if (error.name !== "AbortError") throw error; // a film of one picture is over before it plays
+  }
   get("live").scrollIntoView({ block: "nearest" });
   get("stop").focus();
   const tracks = makeTracks();
@@ -86,6 +95,10 @@ async function show(choice, isCamera, release) {
   while (shown) {
     await nextFrame();
     const now = `${video.currentTime} ${choice.frame} ${choice.heat}`;
+    if (shown && isCamera && !video.srcObject.active) {
+      stop();
+      throw new Error("the webcam gives no more pictures");
+    }
     if (!shown || document.hidden || !video.videoWidth || (video.paused && now === last)) continue;
     last = now;
     const photo = photoOf(video);
@@ -131,7 +144,7 @@ get("stop").addEventListener("click", () => {
   stop();
   get("camera").focus();
 });
-get("pause").addEventListener("click", () => (video.paused ? video.play() : video.pause()));
+get("pause").addEventListener("click", () => (video.paused ? video.play().catch(() => {}) : video.pause())); // over at once
 for (const event of ["play", "pause"]) {
   video.addEventListener(event, () => (get("pause").textContent = video.paused ? "Play" : "Pause"));
 }

@@ -10,14 +10,20 @@ const HEIC =
   "HEIC, which this browser does not read: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)";
 const DAMAGED = "damaged, or not a picture in a format that this browser reads (JPEG, PNG, WebP, AVIF, GIF, BMP)";
 
+const GONE = "a folder, or a file that was moved or changed meanwhile: choose it again";
+
 /** A photo cannot be read; the message is one line that says why. */
 export class PhotoError extends Error {}
 
 /** Decode the file of a photo, upright by its EXIF orientation. Raises PhotoError. */
 export async function readPhoto(file) {
   if (!file.size) throw new PhotoError("the file is empty");
-  const head = new TextDecoder("latin1").decode(await file.slice(0, 32).arrayBuffer());
-  let bitmap;
+  let head, bitmap;
+  try {
+    head = new TextDecoder("latin1").decode(await file.slice(0, 32).arrayBuffer());
+  } catch {
+    throw new PhotoError(GONE);
+  }
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   } catch {
