@@ -318,11 +318,14 @@ class FilmWriter:
         if source.layout.nb_channels <= 2:  # Matroska does not say which channels they are, MP4 must
             copy.codec_context.layout = "mono" if source.layout.nb_channels == 1 else "stereo"
         _name_language(copy, source)
+        last = None
 
         def write(packet) -> None:
-            if packet is not None:
-                packet.stream = copy
-                self.container.mux(packet)
+            nonlocal last
+            if packet is None or (None not in (last, packet.dts) and packet.dts <= last):
+                return  # what a damaged film tells twice, no file takes
+            last, packet.stream = packet.dts, copy
+            self.container.mux(packet)
 
         return write
 

@@ -297,6 +297,16 @@ def test_each_sound_is_kept_in_each_file(tmp_path, sound, target, kept):
         assert sum(frame.samples for frame in film.decode(audio=0)) == pytest.approx(2 * RATE, abs=2000)
 
 
+def test_sound_that_is_told_twice_is_written_once(tmp_path):
+    """A stretch of a broadcast that comes again, whose times go back."""
+    content = write(tmp_path / "a.ts", noise(20, 64), sound="aac").read_bytes()
+    middle, end = (len(content) // 188 * share // 4 * 188 for share in (2, 3))
+    (tmp_path / "twice.ts").write_bytes(content[:end] + content[middle:])
+    assert copy(tmp_path / "twice.ts", tmp_path / "b.mkv") == []
+    kept, all_of_them = packets(tmp_path / "b.mkv"), packets(tmp_path / "a.ts")
+    assert 0.8 * len(all_of_them) < len(kept) <= len(all_of_them)
+
+
 def test_sound_and_pictures_stay_together(tmp_path):
     """Also where the film's clock does not begin at zero."""
     source = write(tmp_path / "a.ts", noise(50, 64), sound="aac")
