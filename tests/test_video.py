@@ -303,8 +303,21 @@ def test_sound_that_is_told_twice_is_written_once(tmp_path):
     middle, end = (len(content) // 188 * share // 4 * 188 for share in (2, 3))
     (tmp_path / "twice.ts").write_bytes(content[:end] + content[middle:])
     assert copy(tmp_path / "twice.ts", tmp_path / "b.mkv") == []
+    assert copy(tmp_path / "twice.ts", tmp_path / "b.webm") == []
     kept, all_of_them = packets(tmp_path / "b.mkv"), packets(tmp_path / "a.ts")
     assert 0.8 * len(all_of_them) < len(kept) <= len(all_of_them)
+
+
+def test_sound_whose_channels_change(tmp_path):
+    """As from a film to the news in a broadcast."""
+    parts = [
+        write(tmp_path / f"{n}.ts", noise(25, 64), sound="aac", layout=n, container={"output_ts_offset": str(start)})
+        for start, n in enumerate(("stereo", "mono"))
+    ]
+    (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert copy(tmp_path / "a.ts", tmp_path / "b.webm") == []
+    with av.open(str(tmp_path / "b.webm")) as film:
+        assert sum(frame.samples for frame in film.decode(audio=0)) == pytest.approx(2 * RATE, abs=4000)
 
 
 def test_sound_and_pictures_stay_together(tmp_path):
