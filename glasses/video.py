@@ -325,7 +325,8 @@ class FilmWriter:
             if packet is None or (None not in (last, packet.dts) and packet.dts <= last):
                 return  # what a damaged film tells twice, no file takes
             last, packet.stream = packet.dts, copy
-            self.container.mux(packet)
+            with suppress(import_av().error.InvalidDataError):  # a damaged place
+                self.container.mux(packet)
 
         return write
 

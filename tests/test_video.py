@@ -308,6 +308,24 @@ def test_sound_that_is_told_twice_is_written_once(tmp_path):
     assert 0.8 * len(all_of_them) < len(kept) <= len(all_of_them)
 
 
+def test_damaged_sound_is_passed_over(tmp_path):
+    source = write(tmp_path / "a.ts", noise(20, 64), sound="aac")
+    film = Film(source)
+    writer = FilmWriter(tmp_path / "b.mkv", ".mkv", film)
+
+    def sound(packet) -> None:
+        damaged = av.Packet(bytes(50))
+        damaged.stream, damaged.time_base = film.sounds[0], packet.time_base
+        damaged.pts = damaged.dts = packet.dts + 1
+        writer.sound(packet)
+        writer.sound(damaged)
+
+    for frame in film.frames(sound):
+        writer.write(frame.image(), frame.pts)
+    writer.close()
+    assert len(packets(tmp_path / "b.mkv")) == len(packets(source))
+
+
 def test_sound_whose_channels_change(tmp_path):
     """As from a film to the news in a broadcast."""
     parts = [
