@@ -314,10 +314,14 @@ class FilmWriter:
         if source.layout.nb_channels <= 2:  # Matroska does not say which channels they are, MP4 must
             copy.codec_context.layout = "mono" if source.layout.nb_channels == 1 else "stereo"
         _name_language(copy, source)
+        last = None
 
         def write(packet) -> None:
-            if packet is not None:
-                packet.stream = copy
+            nonlocal last
+            if packet is None or (None not in (last, packet.dts) and packet.dts <= last):
+                return  # what a damaged film tells twice, no file takes
+            last, packet.stream = packet.dts, copy
+            with suppress(import_av().error.InvalidDataError):  # a damaged place
                 self.container.mux(packet)
 
         return write
@@ -333,14 +337,21 @@ class FilmWriter:
         layout = "mono" if source.layout.nb_channels == 1 else "stereo"  # which all encoders take
         new = self.container.add_stream(codec.name, rate=rate, layout=layout)
         _name_language(new, source)
+        context, kind, resampler, last = new.codec_context, None, None, None
 
         def write(packet) -> None:
+            nonlocal kind, resampler, last
             try:
                 frames = source.decode(packet)
             except av.error.FFmpegError:  # a damaged place, or the end
                 frames = []
             for frame in frames:
-                self.container.mux(new.encode(frame))
+                if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                    resampler = av.AudioResampler(context.format, context.layout, context.sample_rate)
+                for resampled in resampler.resample(frame):
+                    if None in (last, resampled.pts) or resampled.pts > last:
+                        last = resampled.pts
+                        self.container.mux(new.encode(resampled))
             if packet is None:
                 self.container.mux(new.encode(None))
 

@@ -69,10 +69,12 @@ def write(
     sound: str | None = None,
     options: dict[str, str] | None = None,
     container: dict[str, str] | None = None,
+    layout: str = "stereo",
 ) -> Path:
     """A film of (H, W, 3) or (H, W, 4) images, shown at `times` in milliseconds, 25 a second by default.
 
-    rotation: degrees to the left by which it is to be shown. sound: a codec, of a tone as long as the film.
+    rotation: degrees to the left by which it is to be shown. sound: a codec, of a tone as long as the film; layout: its
+    channels.
     """
     times = [40 * number for number in range(len(images))] if times is None else times
     with av.open(str(path), "w", options=container or {}) as film:
@@ -81,7 +83,7 @@ def write(
         pictures.pix_fmt, pictures.codec_context.time_base = pixels, TICKS
         if rotation:
             pictures.set_display_rotation(rotation)
-        tone = film.add_stream(sound, rate=RATE, layout="stereo") if sound else None
+        tone = film.add_stream(sound, rate=RATE, layout=layout) if sound else None
         for number, (image, time) in enumerate(zip(images, times, strict=True)):
             frame = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
             frame.pts, frame.time_base = time, TICKS

@@ -297,6 +297,47 @@ def test_each_sound_is_kept_in_each_file(tmp_path, sound, target, kept):
         assert sum(frame.samples for frame in film.decode(audio=0)) == pytest.approx(2 * RATE, abs=2000)
 
 
+def test_sound_that_is_told_twice_is_written_once(tmp_path):
+    """A stretch of a broadcast that comes again, whose times go back."""
+    content = write(tmp_path / "a.ts", noise(20, 64), sound="aac").read_bytes()
+    middle, end = (len(content) // 188 * share // 4 * 188 for share in (2, 3))
+    (tmp_path / "twice.ts").write_bytes(content[:end] + content[middle:])
+    assert copy(tmp_path / "twice.ts", tmp_path / "b.mkv") == []
+    assert copy(tmp_path / "twice.ts", tmp_path / "b.webm") == []
+    kept, all_of_them = packets(tmp_path / "b.mkv"), packets(tmp_path / "a.ts")
+    assert 0.8 * len(all_of_them) < len(kept) <= len(all_of_them)
+
+
+def test_damaged_sound_is_passed_over(tmp_path):
+    source = write(tmp_path / "a.ts", noise(20, 64), sound="aac")
+    film = Film(source)
+    writer = FilmWriter(tmp_path / "b.mkv", ".mkv", film)
+
+    def sound(packet) -> None:
+        damaged = av.Packet(bytes(50))
+        damaged.stream, damaged.time_base = film.sounds[0], packet.time_base
+        damaged.pts = damaged.dts = packet.dts + 1
+        writer.sound(packet)
+        writer.sound(damaged)
+
+    for frame in film.frames(sound):
+        writer.write(frame.image(), frame.pts)
+    writer.close()
+    assert len(packets(tmp_path / "b.mkv")) == len(packets(source))
+
+
+def test_sound_whose_channels_change(tmp_path):
+    """As from a film to the news in a broadcast."""
+    parts = [
+        write(tmp_path / f"{n}.ts", noise(25, 64), sound="aac", layout=n, container={"output_ts_offset": str(start)})
+        for start, n in enumerate(("stereo", "mono"))
+    ]
+    (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert copy(tmp_path / "a.ts", tmp_path / "b.webm") == []
+    with av.open(str(tmp_path / "b.webm")) as film:
+        assert sum(frame.samples for frame in film.decode(audio=0)) == pytest.approx(2 * RATE, abs=4000)
+
+
 def test_sound_and_pictures_stay_together(tmp_path):
     """Also where the film's clock does not begin at zero."""
     source = write(tmp_path / "a.ts", noise(50, 64), sound="aac")
