@@ -35,7 +35,9 @@ def batch_command(options: argparse.Namespace, prog: str) -> int:
             _check_protocols(plan)
             words = "goes on with the plan that is there" if held else "planned"
             seconds = time.perf_counter() - start
-            _tell(prog, f"{words}: {_count(plan.photos, 'photo')} in {_count(len(plan.parts), 'part')}, {seconds:.1f} s")
+            _tell(
+                prog, f"{words}: {_count(plan.photos, 'photo')} in {_count(len(plan.parts), 'part')}, {seconds:.1f} s"
+            )
             return _answer(plan, options, prog)
     except (PlanError, ImportError, ValueError, OSError) as error:
         _tell(prog, error)
@@ -113,7 +115,10 @@ def _results(
     if not numbers:
         return
     if options.engine == "ray":
-        from .batch_ray import run_ray
+        try:
+            from .batch_ray import run_ray
+        except ImportError as error:
+            raise PlanError(f"--engine ray needs a package: pip install 'ray[data]' ({error})") from error
 
         results = run_ray(plan.output, numbers, again, workers, options.address)
     else:
@@ -129,7 +134,7 @@ def _results(
 
 
 def print_status(plan: Plan) -> int:
-    """Say on stdout what is done, missing and failed, how fast, and until when; 0, or 1 where a part or photo failed."""
+    """Say on stdout what is done and failed, how fast, and until when; 0, or 1 where a part or photo failed."""
     done, run = plan.done(), last_run(plan)
     counts = sum((count_part(plan, number) for number in done), Counter())
     photos = counts.total()

@@ -98,7 +98,7 @@ class Plan:
 
     def done(self) -> list[int]:
         """The numbers of the parts that are there."""
-        there = set(os.listdir(self.output))
+        there = {file.name for file in Path(self.output).iterdir()}
         return [number for number in range(len(self.parts)) if self.file(number).name in there]
 
     def strangers(self) -> list[str]:
@@ -108,7 +108,7 @@ class Plan:
 
 
 def _tables(output: str | os.PathLike) -> Iterator[str]:
-    return (name for name in os.listdir(output) if name.endswith(".parquet"))
+    return (file.name for file in Path(output).iterdir() if file.suffix == ".parquet")
 
 
 def load_plan(output: str | os.PathLike) -> Plan:
@@ -167,10 +167,10 @@ def _write_plan(options: argparse.Namespace, settings: dict, source: dict) -> Pl
     try:
         with whole_file(hidden / "manifest.parquet") as partial:
             write_paths(partial, in_parts())
+            if not parts:
+                raise ValueError(f"{options.input} names no photos")
     finally:
         shutil.rmtree(pieces, ignore_errors=True)
-    if not parts:
-        raise ValueError(f"{options.input} names no photos")
     model = os.path.abspath(options.model) if Path(options.model).suffix else options.model
     plan = Plan(str(options.output), settings, source, os.getcwd(), model, photos, parts, sorted(protocols))
     write_json(hidden / "plan.json", {key: value for key, value in asdict(plan).items() if key != "output"})

@@ -4,7 +4,9 @@ Through Ray go the number of a shard and the counts of its answers; photos and a
 from the output folder and writes the part there, so all machines must see that folder, and have this package.
 """
 
+import logging
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -45,8 +47,29 @@ def connect(address: str | None, workers: int) -> None:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         else:
             ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, OSError, RuntimeError) as error:
+    except Exception as error:  # Ray raises bare Exception, too
         raise PlanError(f"no Ray cluster at {address or 'this machine'}: {one_line(str(error))[:200]}") from error
+
+
+def _shards(output: str, numbers: Sequence[int], again: bool, workers: int) -> ray.data.Dataset:
+    """What ShardActor returns of each part, when it is iterated."""
+    for name in ("ray.data", "ray.data._internal.progress"):  # progress is told by the command, failures by run_ray
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    settings = ray.data.DataContext.get_current()
+    settings.enable_progress_bars = False
+    settings.max_errored_blocks = -1  # a shard that fails does not end the others
+    rows = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
+    with warnings.catch_warnings():
+        # By default Ray Data tries for ever what kills an actor; until 2.63 there is this way alone to end that.
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+        return rows.map(
+            ShardActor,
+            fn_constructor_args=(output, again),
+            # none waits at an actor: it would fail with the one that kills it
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+            num_cpus=1,
+            max_task_retries=1,
+        )
 
 
 def run_ray(output: str, numbers: Sequence[int], again: bool, workers: int, address: str | None) -> Iterator[Result]:
@@ -57,19 +80,7 @@ def run_ray(output: str, numbers: Sequence[int], again: bool, workers: int, addr
     """
     connect(address, workers)
     try:
-        settings = ray.data.DataContext.get_current()
-        settings.enable_progress_bars = False
-        settings.max_errored_blocks = -1  # a shard that fails does not end the others
-        rows = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
-        done = rows.map(
-            ShardActor,
-            fn_constructor_args=(output, again),
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
-            num_cpus=1,
-            max_restarts=1,
-            max_task_retries=1,
-        )
-        missing = set(numbers)
+        done, missing = _shards(output, numbers, again, workers), set(numbers)
         for row in done.iter_rows():
             missing.remove(row["number"])
             counts = Counter(dict(zip(row["outcomes"], row["counts"], strict=True)))

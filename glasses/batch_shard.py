@@ -1,4 +1,4 @@
-"""What is a shard?  Some thousand paths that one process reads and answers; their answers are a table, whole or not there.
+"""What is a shard?  Some thousand paths that one process answers, in a table that is whole or not there.
 
 Each photo is answered for itself, not in a batch with others, so a row depends on its photo alone: whoever answers it,
 after whichever interruption, writes the same bytes.
@@ -7,7 +7,7 @@ after whichever interruption, writes the same bytes.
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import cv2
 import pyarrow as pa
@@ -108,7 +108,7 @@ def _fetch(path: str) -> tuple[bytes, int, int | None]:
     content, mtime = system.cat_file(name), None
     try:
         changed = system.modified(name)
-        mtime = int((changed if changed.tzinfo else changed.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+        mtime = _microseconds(changed if changed.tzinfo else changed.replace(tzinfo=UTC))
     except (NotImplementedError, KeyError, AttributeError):  # as of HTTP
         pass
     return content, len(content), mtime
@@ -127,12 +127,16 @@ def _row(path: bytes, answer: Answer, size: int | None, mtime: int | None) -> di
         dict(zip("xywh", face["box"], strict=True)) | {"probability": face["probability"], "kind": face["kind"]}
         for face in record["faces"]
     ]
-    text = {"path": _text(os.fsdecode(path)), "error": _text(answer.error), "warning": _text(answer.warning)}
+    text = {
+        "path": path.decode(errors="backslashreplace"),
+        "error": _text(answer.error),
+        "warning": _text(answer.warning),
+    }
     return record | text | {"faces": faces, "size": size, "mtime": mtime}
 
 
 def _text(text: str | None) -> str | None:
-    """What UTF-8 can hold of a text in which there may be the bytes of a file's name."""
+    """What UTF-8 can hold of a text, in which there may be bytes of a file's name."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -153,12 +157,14 @@ def read_part(plan: Plan, number: int) -> list[dict]:
     """The rows of a part, as `answer_row` makes them."""
     with pq.ParquetFile(plan.file(number)) as table:
         rows = table.read().to_pylist()
-    start = datetime(1970, 1, 1, tzinfo=UTC)
     for row in rows:
-        if row["mtime"] is not None:
-            since = row["mtime"] - start
-            row["mtime"] = (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
+        row["mtime"] = row["mtime"] and _microseconds(row["mtime"])
     return rows
+
+
+def _microseconds(time: datetime) -> int:
+    """Since 1970."""
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def count_part(plan: Plan, number: int) -> Counter:

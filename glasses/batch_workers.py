@@ -9,6 +9,7 @@ import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
@@ -71,10 +72,8 @@ class Worker:
         self.task = task
         if self.row.value != LOADING:
             self.row.value = 0
-        try:
+        with suppress(OSError):  # where it is dead receiving will say so
             self.pipe.send((task.number, task.again, task.skip))
-        except OSError:  # it is dead: receiving will say so
-            pass
 
     def death(self) -> str:
         """How the process died, in words."""
