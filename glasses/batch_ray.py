@@ -76,8 +76,10 @@ def run_ray(output: str, numbers: Sequence[int], again: bool, workers: int, addr
     """Answer these parts of the plan in `output` by so many actors; a result for each as it is done, in any order.
 
     An actor that dies is replaced, and its shard tried once more; then the part has failed, and the others go on.
-    again: of parts that are there, the rows with an error. Raises PlanError.
+    again: of parts that are there, the rows with an error. Raises PlanError, and what
+    `open_pipeline` raises.
     """
+    open_pipeline(load_plan(output))  # what is wrong with it is told before a cluster is begun
     connect(address, workers)
     try:
         done, missing = _shards(output, numbers, again, workers), set(numbers)

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -404,16 +405,22 @@ def test_a_folder_that_vanishes_and_comes_back(home, undisturbed):
     assert status.stdout.splitlines()[-1] == "all parts are there"
 
 
-def test_ctrl_c_keeps_what_is_there(home, undisturbed):
+def test_ctrl_c_keeps_what_is_there_and_status_says_it(home, undisturbed):
     arguments = ("photos", "--recursive", "--output", "interrupted", "--shard", SHARD, "--workers", 1)
     with subprocess.Popen(
         command(*arguments), cwd=home, env=environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         while not parts(home / "interrupted"):
             time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)  # its worker ends the part that it has
+        status = batch("--status", "interrupted", cwd=home).stdout.splitlines()
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
         told = process.stderr.read().splitlines()
     assert process.returncode == 130
+    assert re.fullmatch(r"[1-6] of 7 parts done, (3|6|9|12|15|18) of 20 photos", status[0])
+    assert "photos a second by 1 worker (local)" in status[-2]
+    assert status[-1].startswith("at work, until about 20")
     assert told[-2].endswith("of 7 parts are there: the same command goes on from them")
     batch(*arguments, cwd=home)
     assert parts(home / "interrupted") == parts(undisturbed)
