@@ -42,13 +42,16 @@ class ShardActor:
 
 def connect(address: str | None, workers: int) -> None:
     """Join the cluster at an address, or begin one of this machine alone. Raises PlanError where there is none."""
-    try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        else:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except Exception as error:  # Ray raises bare Exception, too
-        raise PlanError(f"no Ray cluster at {address or 'this machine'}: {one_line(str(error))[:200]}") from error
+    where = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+    for last in (False, True):  # Ray waits some seconds for its own processes, too few where a machine is busy
+        try:
+            ray.init(**where, log_to_driver=False, logging_level="ERROR")
+            return
+        except Exception as error:  # Ray raises bare Exception, too
+            ray.shutdown()
+            if address or last:
+                reason = one_line(str(error))[:200]
+                raise PlanError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
 
 
 def _shards(output: str, numbers: Sequence[int], again: bool, workers: int) -> ray.data.Dataset:
