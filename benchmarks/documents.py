@@ -249,11 +249,12 @@ def served(results: Results) -> str:
 def scale_speed(results: Results) -> str:
     """What two workers of `glasses batch` answer, beside one and beside a loop, and what Ray's do."""
     table = results["scale"].query("part == 'speed'").set_index("what")
-    one, two = table.loc["1 worker"], table.loc["2 workers"]
-    text = f"{two['photos_per_s']:.0f} photos a second, {two['ratio']:.2f} times a loop in one process, "
-    text += f"one worker {one['ratio']:.2f}"
+    loop, one, two = (table.loc[name] for name in ("a loop", "1 worker", "2 workers"))
+    text = f"{two['photos_per_s']:.0f} photos a second, {two['ratio']:.2f} times as many as a loop in one process"
+    text += f" (one worker {one['ratio']:.2f} times; a photo takes {two['cpu_ms'] / loop['cpu_ms']:.2f} times as much"
+    text += " of the processor as in the loop)"
     if "2 workers, Ray" in table.index:
-        text += f" and two of Ray {table.loc['2 workers, Ray', 'ratio']:.2f}"
+        text += f", and two of Ray {table.loc['2 workers, Ray', 'ratio']:.2f} times as many"
     return text
 
 

@@ -4,7 +4,8 @@
                                [--note WORDS]
 
 speed: the photos of benchmarks.serve, two public-domain portraits in three sizes, answered by a loop in one process and
-by `glasses batch`; its start, timed with a photo a worker, is taken off. Medians over the rounds.
+by `glasses batch`; its start, timed with a photo a worker, is taken off. Medians over the rounds. cpu_ms is the
+processor's time for a photo: it says how they compare where other programs are at work too.
 growth: links to the smallest of these photos; the memory is what all its processes hold, as Linux counts it.
 plan: the lines of a list are in no order. cluster: computed from the speed with two workers.
 Linux only.
@@ -16,6 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -32,29 +34,39 @@ from glasses import GlassesPipeline
 
 MACHINES, MANY = 100, 10_000_000
 EARLY = 5000  # photos after which memory is to stay as it is
-SHARD = 16  # photos, where some hundred are dealt out to two workers
+SHARD = 50  # photos, where some hundred are dealt out to two workers
 PLAN = """
-import resource, sys
+import sys
+from pathlib import Path
 from glasses.batch_plan import locked, make_plan
 from glasses.cli import batch_parser
-options = batch_parser().parse_args(sys.argv[1:])
+
+def most():
+    return next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+
+options, before = batch_parser().parse_args(sys.argv[1:]), most()
 with locked(options.output):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     make_plan(options)
-print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(before, most())
 """
 
 
-def seconds_of_loop(photos: list[Path]) -> float:
-    """Those of one process that answers a photo after the other, its networks loaded."""
+def now() -> np.ndarray:
+    """Seconds by the clock, and of the processor, of this process and of those that it waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return np.array([time.perf_counter(), sum(each.ru_utime + each.ru_stime for each in used)])
+
+
+def seconds_of_loop(photos: list[Path]) -> np.ndarray:
+    """Those of one process that answers a photo after the other, its networks loaded; as `now`."""
     cv2.setNumThreads(1)
     pipeline = GlassesPipeline(workers=1)
     pipeline.answer(photos[0])
-    start = time.perf_counter()
+    start = now()
     for photo in photos:
         if pipeline.answer(photo).error:
             raise RuntimeError(f"{photo} was not answered")
-    return time.perf_counter() - start
+    return now() - start
 
 
 def start_batch(source: Path, output: Path, workers: int, shard: int, *more: str) -> subprocess.Popen:
@@ -63,35 +75,37 @@ def start_batch(source: Path, output: Path, workers: int, shard: int, *more: str
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
-def seconds_of_batch(photos: list[Path], workers: int, shard: int, *more: str) -> float:
-    """Those of `glasses batch` for these photos, from process start to end."""
+def seconds_of_batch(photos: list[Path], workers: int, shard: int, *more: str) -> np.ndarray:
+    """Those of `glasses batch` for these photos, from process start to end; as `now`."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "list.txt"
         source.write_text("".join(f"{photo}\n" for photo in photos))
-        start = time.perf_counter()
+        start = now()
         process = start_batch(source, Path(folder) / "out", workers, shard, *more)
         told = process.communicate()[1]
         if process.returncode:
             raise RuntimeError(told)
-        return time.perf_counter() - start
+        return now() - start
 
 
 def measure_speed(count: int, repeats: int, ray: bool) -> pd.DataFrame:
-    """A row for the loop and for each way of `glasses batch`: photos_per_s, and its ratio to that of the loop."""
+    """A row for the loop and for each way of `glasses batch`: photos_per_s, its ratio to that of the loop, cpu_ms."""
     ways = {"1 worker": (1,), "2 workers": (2,)} | ({"2 workers, Ray": (2, "--engine", "ray")} if ray else {})
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
         photos = write_photos(Path(folder), count)
         size = sum(photo.stat().st_size for photo in photos) / count
         for _ in range(repeats):
-            rounds.append({"what": "a loop", "begin": 0.0, "all": seconds_of_loop(photos), "first": 0})
+            rounds.append(["a loop", 0, 0.0, 0.0, *seconds_of_loop(photos)])
             for name, (workers, *more) in ways.items():
-                row = {"what": name, "begin": seconds_of_batch(photos[:workers], workers, 1, *more), "first": workers}
-                rounds.append(row | {"all": seconds_of_batch(photos, workers, SHARD, *more)})
-    medians = pd.DataFrame(rounds).groupby("what", sort=False).median()
-    speed = (count - medians["first"]) / (medians["all"] - medians["begin"])
-    table = pd.DataFrame({"photos_per_s": speed, "ratio": speed / speed["a loop"]}).reset_index()
-    return table.assign(part="speed", count=count, bytes=size, start_s=medians["begin"].to_numpy())
+                begin = seconds_of_batch(photos[:workers], workers, 1, *more)
+                rounds.append([name, workers, *begin, *seconds_of_batch(photos, workers, SHARD, *more)])
+    columns = ["what", "first", "begin", "begin_cpu", "all", "all_cpu"]
+    medians = pd.DataFrame(rounds, columns=columns).groupby("what", sort=False).median()
+    photos = count - medians["first"]
+    speed, cpu = photos / (medians["all"] - medians["begin"]), (medians["all_cpu"] - medians["begin_cpu"]) / photos
+    table = pd.DataFrame({"photos_per_s": speed, "ratio": speed / speed["a loop"], "cpu_ms": 1000 * cpu})
+    return table.reset_index().assign(part="speed", count=count, bytes=size, start_s=medians["begin"].to_numpy())
 
 
 def processes_of(process: int) -> list[int]:
