@@ -23,7 +23,7 @@ import pytest
 from conftest import ROOT
 from glasses.cli import batch_parser, main
 
-pa = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow")
 fsspec = pytest.importorskip("fsspec")
 
 import pyarrow.parquet as pq  # noqa: E402
@@ -495,7 +495,7 @@ def test_ray_writes_the_same_bytes(home, undisturbed):
         pytest.skip("Ray waits 15 seconds for its own processes, and this machine is too busy")
     assert done.returncode == 1, done.stderr
     assert parts(home / "by ray") == parts(undisturbed)
-    assert "no such" not in done.stderr
+    assert "ray" not in done.stderr.lower(), "it keeps its messages to itself"
 
 
 @pytest.mark.parametrize(
