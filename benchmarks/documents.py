@@ -246,6 +246,48 @@ def served(results: Results) -> str:
     return f"{row['photos_per_s']:.0f} photos a second, {100 * row['ratio']:.0f} % of what `glasses predict` answers"
 
 
+def scale_speed(results: Results) -> str:
+    """What two workers of `glasses batch` answer, beside one and beside a loop, and what Ray's do."""
+    table = results["scale"].query("part == 'speed'").set_index("what")
+    loop, one, two = (table.loc[name] for name in ("a loop", "1 worker", "2 workers"))
+    text = f"{two['photos_per_s']:.0f} photos a second, {two['ratio']:.2f} times as many as a loop in one process"
+    text += f" (one worker {one['ratio']:.2f} times; a photo takes {two['cpu_ms'] / loop['cpu_ms']:.2f} times as much"
+    text += " of the processor as in the loop)"
+    if "2 workers, Ray" in table.index:
+        text += f", and two of Ray {table.loc['2 workers, Ray', 'ratio']:.2f} times as many"
+    return text
+
+
+def scale_growth(results: Results) -> str:
+    """How time and memory grow with the number of files."""
+    table = results["scale"].query("part == 'growth'")
+    few, many = table.iloc[0], table.iloc[-1]
+    more = many["mb_late"] / many["mb"] - 1
+    return (
+        f"{few['count']:,.0f} files take {few['seconds']:.0f} seconds and {many['count']:,.0f} take "
+        f"{many['seconds']:.0f}; the processes hold {many['mb']:.0f} MB until the first 5,000 are answered, and after "
+        f"that at most {100 * abs(more):.1f} % {'more' if more >= 0 else 'less'}"
+    )
+
+
+def scale_plan(results: Results) -> str:
+    """How long a list becomes a plan, and in how much memory."""
+    row = results["scale"].query("part == 'plan'").iloc[0]
+    return (
+        f"A list of {row['count']:,.0f} paths in no order is planned in {row['seconds']:.0f} seconds "
+        f"and {row['mb_late']:.0f} MB"
+    )
+
+
+def scale_cluster(results: Results) -> str:
+    """What many machines would take, and read."""
+    row = results["scale"].query("part == 'cluster'").iloc[0]
+    return (
+        f"By this, {row['what']} like this one would take {row['seconds'] / 60:.0f} minutes for {row['count']:,.0f} "
+        f"photos, and read {row['photos_per_s'] * row['bytes'] / 1e9:.1f} GB of them a second"
+    )
+
+
 def of_model(model: str) -> dict[str, Callable[[Results], str]]:
     """The contents that each shipped network has."""
     return {
@@ -418,6 +460,10 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "onnx-finder": lambda r: f"{(classifiers.WEIGHTS / 'finder.onnx').stat().st_size / 1000:.0f} KB",
     "installed": lambda r: f"{r['installation']['bytes'].iloc[0] / 1e6:.0f} MB",
     "serve": served,
+    "scale-speed": scale_speed,
+    "scale-growth": scale_growth,
+    "scale-plan": scale_plan,
+    "scale-cluster": scale_cluster,
     "container": lambda r: f"{r['container']['bytes'].iloc[0] / 1e6:.0f} MB",
     "nobody-held": lambda r: str(r["evaluation"].set_index("source").loc["nobody", "faces"].iloc[0]),
     "by-eye": lambda r: str(len(pd.read_csv(WEIGHTS / "finder_labels.csv"))),

@@ -207,11 +207,64 @@ def video_command(arguments: Sequence[str], prog: str = "glasses") -> int:
     return video_command(options, prog)
 
 
+def batch_parser(prog: str = "glasses batch") -> argparse.ArgumentParser:
+    """The options of `glasses batch`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Answer for any number of photos, by several processes or machines, into Parquet tables. The same "
+        "command goes on after any interruption.",
+        epilog="Exit status: 0 all photos read, 1 some could not be read or a part of the work failed, 2 wrong command "
+        "line, or the batch cannot begin.",
+    )
+    add = parser.add_argument
+    add("input", nargs="?", metavar="INPUT", help="a folder; or a list of photos: .txt, a line each; .csv, .parquet")
+    add("--output", metavar="DIR", help="write the tables there")
+    add("--status", metavar="DIR", help="instead: what is done, missing and failed there, how fast, until when")
+    add("--retry-errors", action="store_true", help="read the photos that could not be read once more")
+    add("--engine", default="local", choices=("local", "ray"), help="processes here, or Ray Data (default: local)")
+    add("--address", help="with --engine ray: of a cluster, or auto (default: one of this machine alone)")
+    add("--workers", type=int, help="processes at work at one time (default: one a core)")
+    add("--shard", type=int, default=4096, help="photos a table, the unit of work (default: 4096)")
+    add("--detector", default="auto", choices=DETECTORS, help="how to find the face (default: auto)")
+    add("--model", default="glasses", help="glasses, accurate, or an .onnx file (default: glasses)")
+    add("--threshold", type=float, help="probability from which to say glasses (default: the model's)")
+    add("--assume-face", action="store_true", help="where no face is found, take what is likeliest for one")
+    add("--any", action="store_true", help="answer for the face likeliest to wear glasses, not for the main one")
+    add("--recursive", action="store_true", help="look into subfolders too")
+    return parser
+
+
+def batch_command(arguments: Sequence[str], prog: str = "glasses") -> int:
+    """`glasses batch`."""
+    parser = batch_parser(f"{prog} batch")
+    options = parser.parse_args(arguments)
+    if options.status and (options.input or options.output):
+        parser.error("--status DIR stands alone")
+    if not options.status and not (options.input and options.output):
+        parser.error("give a folder or a list of photos, and --output DIR")
+    if options.address and options.engine != "ray":
+        parser.error("--address needs --engine ray")
+    for name in ("workers", "shard"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, not {value}")
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        parser.error(f"--threshold must be between 0 and 1, not {options.threshold}")
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        parser.error("the tables need two packages: pip install pyarrow fsspec")
+    from .batch_command import batch_command  # with OpenCV and ONNX Runtime, for which --help need not wait
+
+    return batch_command(options, prog)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "predict": predict_command,
     "try-on": try_on_command,
     "serve": serve_command,
     "video": video_command,
+    "batch": batch_command,
 }
 
 

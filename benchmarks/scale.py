@@ -1,0 +1,196 @@
+"""How many photos does `glasses batch` answer, and what grows with their number?  Writes benchmarks/results/scale.csv.
+
+    python -m benchmarks.scale [--photos 600] [--repeats 5] [--files 1000 10000 100000] [--paths 10000000] [--ray]
+                               [--note WORDS]
+
+speed: the photos of benchmarks.serve, two public-domain portraits in three sizes, answered by a loop in one process and
+by `glasses batch`; its start, timed with a photo a worker, is taken off. Medians over the rounds. cpu_ms is the
+processor's time for a photo: it says how they compare where other programs are at work too.
+growth: links to the smallest of these photos; the memory is what all its processes hold, as Linux counts it.
+plan: the lines of a list are in no order. cluster: computed from the speed with two workers.
+Linux only.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
+from benchmarks.serve import write_photos
+from glasses import GlassesPipeline
+
+MACHINES, MANY = 100, 10_000_000
+EARLY = 5000  # photos after which memory is to stay as it is
+SHARD = 50  # photos, where some hundred are dealt out to two workers
+PLAN = """
+import sys
+from pathlib import Path
+from glasses.batch_plan import locked, make_plan
+from glasses.cli import batch_parser
+
+def most():
+    return next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+
+options, before = batch_parser().parse_args(sys.argv[1:]), most()
+with locked(options.output):
+    make_plan(options)
+print(before, most())
+"""
+
+
+def now() -> np.ndarray:
+    """Seconds by the clock, and of the processor, of this process and of those that it waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return np.array([time.perf_counter(), sum(each.ru_utime + each.ru_stime for each in used)])
+
+
+def seconds_of_loop(photos: list[Path]) -> np.ndarray:
+    """Those of one process that answers a photo after the other, its networks loaded; as `now`."""
+    cv2.setNumThreads(1)
+    pipeline = GlassesPipeline(workers=1)
+    pipeline.answer(photos[0])
+    start = now()
+    for photo in photos:
+        if pipeline.answer(photo).error:
+            raise RuntimeError(f"{photo} was not answered")
+    return now() - start
+
+
+def start_batch(source: Path, output: Path, workers: int, shard: int, *more: str) -> subprocess.Popen:
+    arguments = [source, "--output", output, "--workers", workers, "--shard", shard, *more]
+    command = [sys.executable, "-m", "glasses", "batch", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def seconds_of_batch(photos: list[Path], workers: int, shard: int, *more: str) -> np.ndarray:
+    """Those of `glasses batch` for these photos, from process start to end; as `now`."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "list.txt"
+        source.write_text("".join(f"{photo}\n" for photo in photos))
+        start = now()
+        process = start_batch(source, Path(folder) / "out", workers, shard, *more)
+        told = process.communicate()[1]
+        if process.returncode:
+            raise RuntimeError(told)
+        return now() - start
+
+
+def measure_speed(count: int, repeats: int, ray: bool) -> pd.DataFrame:
+    """A row for the loop and for each way of `glasses batch`: photos_per_s, its ratio to that of the loop, cpu_ms."""
+    ways = {"1 worker": (1,), "2 workers": (2,)} | ({"2 workers, Ray": (2, "--engine", "ray")} if ray else {})
+    rounds = []
+    with tempfile.TemporaryDirectory() as folder:
+        photos = write_photos(Path(folder), count)
+        size = sum(photo.stat().st_size for photo in photos) / count
+        for _ in range(repeats):
+            rounds.append(["a loop", 0, 0.0, 0.0, *seconds_of_loop(photos)])
+            for name, (workers, *more) in ways.items():
+                begin = seconds_of_batch(photos[:workers], workers, 1, *more)
+                rounds.append([name, workers, *begin, *seconds_of_batch(photos, workers, SHARD, *more)])
+    columns = ["what", "first", "begin", "begin_cpu", "all", "all_cpu"]
+    medians = pd.DataFrame(rounds, columns=columns).groupby("what", sort=False).median()
+    photos = count - medians["first"]
+    speed, cpu = photos / (medians["all"] - medians["begin"]), (medians["all_cpu"] - medians["begin_cpu"]) / photos
+    table = pd.DataFrame({"photos_per_s": speed, "ratio": speed / speed["a loop"], "cpu_ms": 1000 * cpu})
+    return table.reset_index().assign(part="speed", count=count, bytes=size, start_s=medians["begin"].to_numpy())
+
+
+def processes_of(process: int) -> list[int]:
+    """The process and its children."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return [process]
+    return [process, *map(int, children)]
+
+
+def memory_of(processes: list[int]) -> float:
+    """Megabytes that these processes hold now; what they share is counted once each."""
+    pages = 0
+    for process in processes:
+        try:
+            pages += int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        except OSError:  # it has ended
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def measure_growth(count: int) -> dict:
+    """Seconds and megabytes of a batch of so many links: the most until EARLY photos were answered, and after that."""
+    with tempfile.TemporaryDirectory() as folder:
+        photo = write_photos(Path(folder), 1)[0]
+        links = Path(folder) / "links"
+        links.mkdir()
+        for number in range(count):
+            (links / f"{number:07}.jpg").symlink_to(photo)
+        output, memory = Path(folder) / "out", {False: 0.0, True: 0.0}
+        start = time.perf_counter()
+        process = start_batch(links, output, 2, 1000)
+        while process.poll() is None:
+            late = 1000 * len(list(output.glob("part-*"))) >= EARLY
+            memory[late] = max(memory[late], memory_of(processes_of(process.pid)))
+            time.sleep(0.2)
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            raise RuntimeError(process.stderr.read())
+    row = {"part": "growth", "what": "files", "count": count, "seconds": seconds, "photos_per_s": count / seconds}
+    return row | {"mb": memory[False], "mb_late": memory[True] or np.nan}
+
+
+def measure_plan(count: int) -> dict:
+    """Seconds until a list of so many paths is a plan, and megabytes of that process: before, and the most."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, numbers = Path(folder) / "list.txt", list(range(count))
+        random.Random(0).shuffle(numbers)
+        with open(source, "w") as file:
+            file.writelines(f"archive/{n % 997:03}/{n // 997 % 1000:03}/photo-{n:08}.jpg\n" for n in numbers)
+        del numbers
+        command = [sys.executable, "-c", PLAN, source, "--output", Path(folder) / "out"]
+        start = time.perf_counter()
+        told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        seconds = time.perf_counter() - start
+    before, most = (int(kilobytes) * 1024 / 1e6 for kilobytes in told.split())
+    return {"part": "plan", "what": "paths", "count": count, "seconds": seconds, "mb": before, "mb_late": most}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--photos", type=int, default=600)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--files", type=int, nargs="*", default=[1000, 10_000, 100_000])
+    parser.add_argument("--paths", type=int, default=MANY)
+    parser.add_argument("--ray", action="store_true", help="measure that engine, too")
+    add_note(parser)
+    options = parser.parse_args()
+    speed = measure_speed(options.photos, options.repeats, options.ray)
+    print(speed.to_string(index=False), flush=True)
+    rows = [measure_plan(options.paths)]
+    print(rows[-1], flush=True)
+    for count in options.files:
+        rows.append(measure_growth(count))
+        print(rows[-1], flush=True)
+    of_two = speed.set_index("what").loc["2 workers"]
+    hours = MANY / (MACHINES * of_two["photos_per_s"]) / 3600
+    rows.append({"part": "cluster", "what": f"{MACHINES} machines", "count": MANY, "seconds": 3600 * hours})
+    rows[-1] |= {"photos_per_s": MACHINES * of_two["photos_per_s"], "bytes": of_two["bytes"]}
+    table = pd.concat([speed, pd.DataFrame(rows)])
+    lines = header(f"photos: {options.photos}; rounds: {options.repeats}", note=options.note)
+    write_table(table, RESULTS / "scale.csv", lines)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
