@@ -69,7 +69,7 @@ def _shards(output: str, numbers: Sequence[int], again: bool, workers: int) -> r
             ShardActor,
             fn_constructor_args=(output, again),
             # none waits at an actor: it would fail with the one that kills it
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(numbers)), max_tasks_in_flight_per_actor=1),
             num_cpus=1,
             max_task_retries=1,
         )
