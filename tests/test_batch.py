@@ -495,7 +495,6 @@ def test_ray_writes_the_same_bytes(home, undisturbed):
         pytest.skip("Ray waits 15 seconds for its own processes, and this machine is too busy")
     assert done.returncode == 1, done.stderr
     assert parts(home / "by ray") == parts(undisturbed)
-    assert "ray" not in done.stderr.lower(), "it keeps its messages to itself"
 
 
 @pytest.mark.parametrize(
