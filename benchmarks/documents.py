@@ -255,7 +255,8 @@ def scale_speed(results: Results) -> str:
     text += " of the processor as in the loop)"
     if "2 workers, Ray" in table.index:
         text += f", and two of Ray {table.loc['2 workers, Ray', 'ratio']:.2f} times as many"
-    return text
+    notes = [line.removeprefix("note: ") for line in results.header("scale") if line.startswith("note: ")]
+    return "; ".join([text, *notes])
 
 
 def scale_growth(results: Results) -> str:

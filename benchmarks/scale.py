@@ -4,8 +4,8 @@
                                [--note WORDS]
 
 speed: the photos of benchmarks.serve, two public-domain portraits in three sizes, answered by a loop in one process and
-by `glasses batch`; its start, timed with a photo a worker, is taken off. Medians over the rounds. cpu_ms is the
-processor's time for a photo: it says how they compare where other programs are at work too.
+by `glasses batch`; the start of each, timed with a photo a worker, is taken off. Medians over the rounds. cpu_ms is
+the processor's time for a photo: it says how they compare where other programs are at work too.
 growth: links to the smallest of these photos; the memory is what all its processes hold, as Linux counts it.
 plan: the lines of a list are in no order. cluster: computed from the speed with two workers.
 Linux only.
@@ -24,13 +24,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
 from benchmarks.serve import write_photos
-from glasses import GlassesPipeline
 
 MACHINES, MANY = 100, 10_000_000
 EARLY = 5000  # photos after which memory is to stay as it is
@@ -51,6 +49,18 @@ print(before, most())
 """
 
 
+LOOP = """
+import sys
+import cv2
+from glasses import GlassesPipeline
+cv2.setNumThreads(1)
+pipeline = GlassesPipeline(workers=1)
+for line in sys.stdin:
+    if pipeline.answer(line.rstrip()).error:
+        sys.exit(f"{line} was not answered")
+"""
+
+
 def now() -> np.ndarray:
     """Seconds by the clock, and of the processor, of this process and of those that it waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -58,14 +68,10 @@ def now() -> np.ndarray:
 
 
 def seconds_of_loop(photos: list[Path]) -> np.ndarray:
-    """Those of one process that answers a photo after the other, its networks loaded; as `now`."""
-    cv2.setNumThreads(1)
-    pipeline = GlassesPipeline(workers=1)
-    pipeline.answer(photos[0])
+    """Those of one process that answers a photo after the other, from its start to its end; as `now`."""
     start = now()
-    for photo in photos:
-        if pipeline.answer(photo).error:
-            raise RuntimeError(f"{photo} was not answered")
+    names = "".join(f"{photo}\n" for photo in photos)
+    subprocess.run([sys.executable, "-c", LOOP], cwd=ROOT, input=names, text=True, check=True)
     return now() - start
 
 
@@ -96,7 +102,7 @@ def measure_speed(count: int, repeats: int, ray: bool) -> pd.DataFrame:
         photos = write_photos(Path(folder), count)
         size = sum(photo.stat().st_size for photo in photos) / count
         for _ in range(repeats):
-            rounds.append(["a loop", 0, 0.0, 0.0, *seconds_of_loop(photos)])
+            rounds.append(["a loop", 1, *seconds_of_loop(photos[:1]), *seconds_of_loop(photos)])
             for name, (workers, *more) in ways.items():
                 begin = seconds_of_batch(photos[:workers], workers, 1, *more)
                 rounds.append([name, workers, *begin, *seconds_of_batch(photos, workers, SHARD, *more)])
