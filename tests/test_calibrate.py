@@ -147,6 +147,20 @@ def test_what_is_no_face_is_left_out():
         calibrate([nobody], [of_nobody])
 
 
+def test_the_temperature_is_that_of_a_slow_search():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 2, (500, 4))
+    kinds = np.array([rng.choice(3, p=np.exp(row / 1.6) / np.exp(row / 1.6).sum()) for row in logits[:, :3]])
+
+    def loss(temperature: float) -> float:
+        divided = logits[:, :3] / temperature
+        return (np.log(np.exp(divided).sum(1)) - divided[np.arange(500), kinds]).mean()
+
+    best = min((0.25 * 16 ** (i / 120) for i in range(121)), key=loss)
+    assert best == pytest.approx(1.6, rel=0.15)
+    assert fit_temperature([torch.from_numpy(logits)], [torch.from_numpy(kinds)]) == pytest.approx(best)
+
+
 def test_the_temperature_search_goes_from_a_quarter_to_four():
     z, y = faces((50, 0.999999, Label.NONE), (50, 0.999999, Label.EYEGLASSES))
     assert fit_temperature([100 * z], [y]) == pytest.approx(4), "too sure, half of it wrong"
