@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, obey_signals
 from glasses.cli import batch_parser, main
 
 pytest.importorskip("pyarrow")
@@ -408,7 +408,12 @@ def test_a_folder_that_vanishes_and_comes_back(home, undisturbed):
 def test_ctrl_c_keeps_what_is_there_and_status_says_it(home, undisturbed):
     arguments = ("photos", "--recursive", "--output", "interrupted", "--shard", SHARD, "--workers", 1)
     with subprocess.Popen(
-        command(*arguments), cwd=home, env=environment(), stderr=subprocess.PIPE, text=True
+        command(*arguments),
+        cwd=home,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=obey_signals,
     ) as process:
         while not parts(home / "interrupted"):
             time.sleep(0.01)

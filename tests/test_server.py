@@ -27,7 +27,7 @@ import uvicorn
 from PIL import Image
 
 from benchmarks import serve
-from conftest import ROOT
+from conftest import ROOT, obey_signals
 from glasses import GlassesPipeline, cli
 from glasses.connections import uvicorn_config
 from glasses.openapi import description
@@ -698,6 +698,7 @@ def command(*arguments) -> Iterator[SimpleNamespace]:
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=obey_signals,
     )
     try:
         first = process.stderr.readline()
