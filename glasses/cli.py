@@ -63,10 +63,14 @@ def predict_parser(
     return parser
 
 
-def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Exits with 2 and one line where an option is wrong; makes the folders of --draw and --sort."""
+def _check_threshold(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         parser.error(f"--threshold must be between 0 and 1, not {options.threshold}")
+
+
+def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Exits with 2 and one line where an option is wrong; makes the folders of --draw and --sort."""
+    _check_threshold(parser, options)
     if options.output == "":
         parser.error("--output needs the name of a file")
     if options.output and not os.path.isdir(os.path.dirname(options.output) or "."):
@@ -165,8 +169,7 @@ def serve_command(arguments: Sequence[str], prog: str = "glasses") -> int:
         parser.error(f"--port must be from 0 to 65535, not {options.port}")
     if options.workers is not None and options.workers < 1:
         parser.error(f"--workers must be at least 1, not {options.workers}")
-    if options.threshold is not None and not 0 <= options.threshold <= 1:
-        parser.error(f"--threshold must be between 0 and 1, not {options.threshold}")
+    _check_threshold(parser, options)
     from .serve_command import serve_command  # with OpenCV and ONNX Runtime, for which --help need not wait
 
     return serve_command(options, prog)
@@ -248,8 +251,7 @@ def batch_command(arguments: Sequence[str], prog: str = "glasses") -> int:
         value = getattr(options, name)
         if value is not None and value < 1:
             parser.error(f"--{name} must be at least 1, not {value}")
-    if options.threshold is not None and not 0 <= options.threshold <= 1:
-        parser.error(f"--threshold must be between 0 and 1, not {options.threshold}")
+    _check_threshold(parser, options)
     try:
         import pyarrow  # noqa: F401
     except ImportError:

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from .pipeline import Answer
@@ -123,6 +123,17 @@ class OutputError(Exception):
     """The answers cannot be written; one line that names the file, says why, and how to go on."""
 
 
+def write_text(file: TextIO, text: str, name: str) -> None:
+    """Write at once to a stream that is called so. Raises OutputError; BrokenPipeError where nobody reads any more."""
+    try:
+        file.write(text)
+        file.flush()
+    except BrokenPipeError:  # the reader has seen enough: not an error of ours
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write {name}: {error.strerror or error}") from error
+
+
 class StreamOutput:
     """Answers to stdout, or to a pipe or device; nothing to resume."""
 
@@ -139,21 +150,12 @@ class StreamOutput:
             self.file = open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
         self.name, self.form, self.counts = path or "stdout", form, Counter()
         if HEADERS[form]:
-            self._print(HEADERS[form])
+            write_text(self.file, HEADERS[form], self.name)
 
     def write(self, answer: "Answer") -> None:
         self.counts[outcome(answer)] += 1
         if text := _written(answer, self.form):
-            self._print(text)
-
-    def _print(self, text: str) -> None:
-        try:
-            self.file.write(text)
-            self.file.flush()
-        except BrokenPipeError:  # the reader has seen enough: not an error of ours
-            raise
-        except OSError as error:
-            raise OutputError(f"cannot write {self.name}: {error.strerror or error}") from error
+            write_text(self.file, text, self.name)
 
     def close(self) -> None:
         if self.file is not sys.stdout:

@@ -24,7 +24,7 @@ from .camera import Camera, Window, open_window
 from .drawing import annotate
 from .files import whole_file
 from .frames import FRAMES
-from .output import OutputError, one_line
+from .output import OutputError, one_line, write_text
 from .pipeline import Answer
 from .tracks import FaceTracker, TrackedFace
 from .tryon import Look, look_at, wear
@@ -172,22 +172,13 @@ class Lines:
             raise OutputError("stdout is closed: the answers go there")
         self.form = form
         if form == "csv":
-            self._print(",".join(CSV_COLUMNS) + "\n")
+            write_text(sys.stdout, ",".join(CSV_COLUMNS) + "\n", "stdout")
 
     def write(self, number: int, time: float, faces: Iterable[TrackedFace]) -> None:
         """The faces of frame `number`, `time` seconds from the film's beginning."""
         lines = (as_csv if self.form == "csv" else as_jsonl)(number, time, faces)
         if lines:
-            self._print(lines)
-
-    def _print(self, text: str) -> None:
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except BrokenPipeError:  # the reader has seen enough: not an error of ours
-            raise
-        except OSError as error:
-            raise OutputError(f"cannot write stdout: {error.strerror or error}") from error
+            write_text(sys.stdout, lines, "stdout")
 
 
 def as_jsonl(number: int, time: float, faces: Iterable[TrackedFace]) -> str:
