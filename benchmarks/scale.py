@@ -1,11 +1,12 @@
 """How many photos does `glasses batch` answer, and what grows with their number?  Writes benchmarks/results/scale.csv.
 
-    python -m benchmarks.scale [--photos 600] [--repeats 5] [--files 1000 10000 100000] [--paths 10000000] [--ray]
+    python -m benchmarks.scale [--photos 4000] [--repeats 3] [--files 1000 10000 100000] [--paths 10000000] [--ray]
                                [--note WORDS]
 
-speed: the photos of benchmarks.serve, two public-domain portraits in three sizes, answered by a loop in one process and
-by `glasses batch`; the start of each, timed with a photo a worker, is taken off. Medians over the rounds. cpu_ms is
-the processor's time for a photo: it says how they compare where other programs are at work too.
+speed: the photos of benchmarks.serve, two public-domain portraits in three sizes, answered by a loop in one process, by
+two such loops beside each other, which share nothing and so show what the machine can, and by `glasses batch`; the
+start of each, timed with a photo a worker, is taken off. Medians over the rounds. cpu_ms is the processor's time for a
+photo: it says how they compare where other programs are at work too.
 growth: links to the smallest of these photos; the memory is what all its processes hold, as Linux counts it.
 plan: the lines of a list are in no order. cluster: computed from the speed with two workers.
 Linux only.
@@ -32,7 +33,8 @@ from benchmarks.serve import write_photos
 
 MACHINES, MANY = 100, 10_000_000
 EARLY = 5000  # photos after which memory is to stay as it is
-SHARD = 50  # photos, where some hundred are dealt out to two workers
+LOOPS = ("a loop", "two loops")
+SHARD = 200  # photos, where some thousand are dealt out to two workers
 PLAN = """
 import sys
 from pathlib import Path
@@ -67,11 +69,16 @@ def now() -> np.ndarray:
     return np.array([time.perf_counter(), sum(each.ru_utime + each.ru_stime for each in used)])
 
 
-def seconds_of_loop(photos: list[Path]) -> np.ndarray:
-    """Those of one process that answers a photo after the other, from its start to its end; as `now`."""
-    start = now()
-    names = "".join(f"{photo}\n" for photo in photos)
-    subprocess.run([sys.executable, "-c", LOOP], cwd=ROOT, input=names, text=True, check=True)
+def seconds_of_loops(photos: list[Path], count: int) -> np.ndarray:
+    """Those of `count` processes, each with its share of the photos, one after the other; as `now`."""
+    start, processes = now(), []
+    for share in (photos[number::count] for number in range(count)):
+        process = subprocess.Popen([sys.executable, "-c", LOOP], cwd=ROOT, stdin=subprocess.PIPE, text=True)
+        process.stdin.writelines(f"{photo}\n" for photo in share)
+        process.stdin.close()
+        processes.append(process)
+    if any([process.wait() for process in processes]):
+        raise RuntimeError("a loop did not end well")
     return now() - start
 
 
@@ -95,14 +102,16 @@ def seconds_of_batch(photos: list[Path], workers: int, shard: int, *more: str) -
 
 
 def measure_speed(count: int, repeats: int, ray: bool) -> pd.DataFrame:
-    """A row for the loop and for each way of `glasses batch`: photos_per_s, its ratio to that of the loop, cpu_ms."""
+    """A row for each of LOOPS and for each way of `glasses batch`: photos_per_s, its ratio to the loop, cpu_ms."""
     ways = {"1 worker": (1,), "2 workers": (2,)} | ({"2 workers, Ray": (2, "--engine", "ray")} if ray else {})
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
         photos = write_photos(Path(folder), count)
         size = sum(photo.stat().st_size for photo in photos) / count
         for _ in range(repeats):
-            rounds.append(["a loop", 1, *seconds_of_loop(photos[:1]), *seconds_of_loop(photos)])
+            for loops, name in enumerate(LOOPS, 1):
+                begin = seconds_of_loops(photos[:loops], loops)
+                rounds.append([name, loops, *begin, *seconds_of_loops(photos, loops)])
             for name, (workers, *more) in ways.items():
                 begin = seconds_of_batch(photos[:workers], workers, 1, *more)
                 rounds.append([name, workers, *begin, *seconds_of_batch(photos, workers, SHARD, *more)])
@@ -110,7 +119,8 @@ def measure_speed(count: int, repeats: int, ray: bool) -> pd.DataFrame:
     medians = pd.DataFrame(rounds, columns=columns).groupby("what", sort=False).median()
     photos = count - medians["first"]
     speed, cpu = photos / (medians["all"] - medians["begin"]), (medians["all_cpu"] - medians["begin_cpu"]) / photos
-    table = pd.DataFrame({"photos_per_s": speed, "ratio": speed / speed["a loop"], "cpu_ms": 1000 * cpu})
+    cpu[cpu.index.str.contains("Ray")] = np.nan  # its workers are no children of the command
+    table = pd.DataFrame({"photos_per_s": speed, "ratio": speed / speed[LOOPS[0]], "cpu_ms": 1000 * cpu})
     return table.reset_index().assign(part="speed", count=count, bytes=size, start_s=medians["begin"].to_numpy())
 
 
@@ -174,8 +184,8 @@ def measure_plan(count: int) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--photos", type=int, default=600)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--photos", type=int, default=4000)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--files", type=int, nargs="*", default=[1000, 10_000, 100_000])
     parser.add_argument("--paths", type=int, default=MANY)
     parser.add_argument("--ray", action="store_true", help="measure that engine, too")
