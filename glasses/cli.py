@@ -277,8 +277,8 @@ def same_parser(prog: str = "glasses same") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Do two photos show the same person? The main face of each is compared.",
-        epilog="Exit status, as of cmp: 0 the same person, 1 not, 2 no answer: a photo cannot be read or shows no face, "
-        "or the command line is wrong.",
+        epilog="Exit status, as of cmp: 0 the same person, 1 not, 2 no answer: a photo cannot be read or shows no "
+        "face, or the command line is wrong.",
     )
     add = parser.add_argument
     add("first", metavar="A", help="a photo")
