@@ -216,6 +216,8 @@ def caption(name: str, font: ImageFont.FreeTypeFont) -> str:
     end = len(name)
     while font.getlength(name[:end]) > TILE:
         end -= 1
+    if end < len(name):
+        end = min(end, (len(name) + 1) // 2)  # two lines of one length, rather than a last letter alone
     first, rest, dots = name[:end], name[end:], ""
     while font.getlength(dots + rest) > TILE:
         rest, dots = rest[1:], "..."
