@@ -31,14 +31,13 @@ AROUND = (-0.1, -0.05, 0.05, 0.1)  # how far from the network's threshold averag
 
 def ways(threshold: float) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Name -> vectors (N, D) of length 1 to labels (N,), below 0 for a face alone; the tool's way first."""
-    distance = float(np.sqrt(2 - 2 * threshold))  # of two vectors with this cosine
 
     def linked(linkage: str) -> Callable[[np.ndarray], np.ndarray]:
         settings = {"n_clusters": None, "metric": "cosine", "distance_threshold": 1 - threshold}
         return AgglomerativeClustering(linkage=linkage, **settings).fit_predict
 
-    def density(samples: int, epsilon: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
-        return HDBSCAN(2, min_samples=samples, cluster_selection_epsilon=epsilon, copy=True).fit_predict
+    def density(samples: int, chosen: str = "eom") -> Callable[[np.ndarray], np.ndarray]:
+        return HDBSCAN(2, min_samples=samples, cluster_selection_method=chosen, copy=True).fit_predict
 
     around = {f"average linkage, {step:+.2f}": threshold + step for step in AROUND}
     return {
@@ -48,7 +47,7 @@ def ways(threshold: float) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         "complete linkage": linked("complete"),
         "HDBSCAN": density(2),
         "HDBSCAN, 1 sample": density(1),
-        "HDBSCAN, 1 sample, not below the threshold's distance": density(1, distance),
+        "HDBSCAN, 1 sample, leaves": density(1, "leaf"),
     }
 
 
