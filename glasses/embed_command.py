@@ -40,7 +40,7 @@ def embed_command(options: argparse.Namespace, prog: str) -> int:
         pipeline = GlassesPipeline(options.detector, assume_face=options.assume_face, recognizer=recognizer)
         photos = list(find_photos(options.paths, options.recursive))
         network = hashlib.sha256(Path(options.model or RECOGNIZER).read_bytes()).hexdigest()
-        about = {"threshold": np.float32(recognizer.threshold), "network": network}
+        about = {"threshold": np.float64(recognizer.threshold), "network": network}
         output = VectorFile(options, about, [path for path, _ in photos], recognizer.size)
     except (ImportError, ValueError, OSError, OutputError) as error:
         return tell(prog, error)
