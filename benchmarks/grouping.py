@@ -36,18 +36,13 @@ def ways(threshold: float) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         settings = {"n_clusters": None, "metric": "cosine", "distance_threshold": 1 - threshold}
         return AgglomerativeClustering(linkage=linkage, **settings).fit_predict
 
-    def density(samples: int, chosen: str = "eom") -> Callable[[np.ndarray], np.ndarray]:
-        return HDBSCAN(2, min_samples=samples, cluster_selection_method=chosen, copy=True).fit_predict
-
     around = {f"average linkage, {step:+.2f}": threshold + step for step in AROUND}
     return {
         "average linkage": lambda vectors: group_faces(vectors, threshold),
         **{name: lambda vectors, other=other: group_faces(vectors, other) for name, other in around.items()},
         "single linkage": linked("single"),
         "complete linkage": linked("complete"),
-        "HDBSCAN": density(2),
-        "HDBSCAN, 1 sample": density(1),
-        "HDBSCAN, 1 sample, leaves": density(1, "leaf"),
+        "HDBSCAN": HDBSCAN(min_cluster_size=2, copy=True).fit_predict,
     }
 
 
