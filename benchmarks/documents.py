@@ -434,6 +434,19 @@ def mutation_table(results: Results) -> str:
     return markdown(["module", "changes", "noticed"], rows)
 
 
+def grouping_table(results: Results) -> str:
+    """What grouping.py measured; where it has not run, a sentence that says so."""
+    if "grouping" not in results:
+        return "How well that works will stand here when it has been measured (`python -m benchmarks.grouping`)."
+    rows = []
+    for row in results["grouping"].to_dict("records"):
+        shares = [f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f")]
+        rows.append(
+            [row["data"], row["way"], f"{row['faces']:,}", f"{row['people']:,}", *shares, f"{row['seconds']:.1f}"]
+        )
+    return markdown(["source", "way", "faces", "people", "precision, %", "recall, %", "F, %", "seconds"], rows, 2)
+
+
 CONTENTS: dict[str, Callable[[Results], str]] = {
     "evaluation": evaluation_table,
     "networks": networks_table,
@@ -441,6 +454,7 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "photo": photo_table,
     "robustness": robustness_table,
     "crops": crops_table,
+    "grouping": grouping_table,
     "sample": sample_table,
     "keypoints": keypoints_table,
     "keypoint-networks": keypoint_networks_table,

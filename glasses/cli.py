@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of `slim`: the threads are ours
 from detector_architectures import DETECTORS
 
 from . import __version__
-from .output import FORMATS, OutputError, one_line
+from .output import FORMATS, OutputError, is_stream, one_line
 
 
 class Stopped(BaseException):
@@ -63,20 +63,31 @@ def predict_parser(
     return parser
 
 
-def _check_threshold(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    if options.threshold is not None and not 0 <= options.threshold <= 1:
-        parser.error(f"--threshold must be between 0 and 1, not {options.threshold}")
+def _check_threshold(parser: argparse.ArgumentParser, options: argparse.Namespace, least: int = 0) -> None:
+    if options.threshold is not None and not least <= options.threshold <= 1:
+        parser.error(f"--threshold must be between {least} and 1, not {options.threshold}")
 
 
-def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Exits with 2 and one line where an option is wrong; makes the folders of --draw and --sort."""
-    _check_threshold(parser, options)
+def _check_output(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.output == "":
         parser.error("--output needs the name of a file")
     if options.output and not os.path.isdir(os.path.dirname(options.output) or "."):
         parser.error(f"--output: there is no folder {os.path.dirname(options.output)}")
     if options.output and os.path.isdir(options.output):
         parser.error(f"--output: {options.output} is a folder, give a file")
+
+
+def _check_whole_output(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """The same for a file that is written at the end alone."""
+    _check_output(parser, options)
+    if options.output and is_stream(options.output):
+        parser.error(f"--output: {options.output} is not a regular file")
+
+
+def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Exits with 2 and one line where an option is wrong; makes the folders of --draw and --sort."""
+    _check_threshold(parser, options)
+    _check_output(parser, options)
     if options.resume and not options.output:
         parser.error("--resume needs the --output of the run that was interrupted")
     if options.link and not options.sort:
@@ -261,12 +272,108 @@ def batch_command(arguments: Sequence[str], prog: str = "glasses") -> int:
     return batch_command(options, prog)
 
 
+def same_parser(prog: str = "glasses same") -> argparse.ArgumentParser:
+    """The options of `glasses same`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Do two photos show the same person? The main face of each is compared.",
+        epilog="Exit status, as of cmp: 0 the same person, 1 not, 2 no answer: a photo cannot be read or shows no "
+        "face, or the command line is wrong.",
+    )
+    add = parser.add_argument
+    add("first", metavar="A", help="a photo")
+    add("second", metavar="B", help="another photo")
+    add("--format", default="text", choices=("text", "jsonl"), help="default: text")
+    _add_recognition(parser)
+    add("--threshold", type=float, help="similarity from which two are one person, -1 to 1 (default: the model's)")
+    add("--assume-face", action="store_true", help="where no face is found, take what is likeliest for one")
+    return parser
+
+
+def _add_recognition(parser: argparse.ArgumentParser) -> None:
+    """The options of all commands that compare faces."""
+    parser.add_argument("--detector", default="auto", choices=DETECTORS, help="how to find the face (default: auto)")
+    parser.add_argument("--model", metavar="FILE", help="another recognition network, an .onnx file")
+
+
+def same_command(arguments: Sequence[str], prog: str = "glasses") -> int:
+    """`glasses same`."""
+    parser = same_parser(f"{prog} same")
+    options = parser.parse_args(arguments)
+    _check_threshold(parser, options, -1)
+    from .same_command import same_command  # with OpenCV and ONNX Runtime, for which --help need not wait
+
+    return same_command(options, prog)
+
+
+def embed_parser(prog: str = "glasses embed") -> argparse.ArgumentParser:
+    """The options of `glasses embed`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Faces as numbers, in a NumPy file: the product of two rows says how similar two faces are.",
+        epilog="Exit status: 0 all photos read, 1 some could not be read, 2 wrong command line.",
+    )
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="a photo, or a folder of photos")
+    add("--output", metavar="FILE", required=True, help="write them there: a .npz file")
+    add("--all", action="store_true", help="a row for each face, not for the main one alone")
+    add("--resume", action="store_true", help="complete the file of an interrupted run")
+    add("--recursive", action="store_true", help="look into subfolders too")
+    _add_recognition(parser)
+    add("--assume-face", action="store_true", help="where no face is found, take what is likeliest for one")
+    return parser
+
+
+def embed_command(arguments: Sequence[str], prog: str = "glasses") -> int:
+    """`glasses embed`."""
+    parser = embed_parser(f"{prog} embed")
+    options = parser.parse_args(arguments)
+    _check_whole_output(parser, options)
+    if not options.output.endswith(".npz"):
+        parser.error(f"--output: {options.output} must end in .npz")
+    from .embed_command import embed_command  # with OpenCV and ONNX Runtime, for which --help need not wait
+
+    return embed_command(options, prog)
+
+
+def group_parser(prog: str = "glasses group") -> argparse.ArgumentParser:
+    """The options of `glasses group`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Which people are in these photos? A line for each face: its photo, its box, the person's number.",
+        epilog="Exit status: 0 all photos read, 1 some could not be read or the sheet not be written, 2 wrong command "
+        "line.",
+    )
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="DIR", help="a folder of photos, or a photo")
+    add("--output", metavar="FILE", help="write the lines there instead of to stdout")
+    add("--sheet", metavar="FILE", help="and draw a row of faces for each person there: .jpg or .png")
+    add("--recursive", action="store_true", help="look into subfolders too")
+    _add_recognition(parser)
+    add("--threshold", type=float, help="mean similarity of the faces of one person, -1 to 1 (default: the model's)")
+    return parser
+
+
+def group_command(arguments: Sequence[str], prog: str = "glasses") -> int:
+    """`glasses group`."""
+    parser = group_parser(f"{prog} group")
+    options = parser.parse_args(arguments)
+    _check_threshold(parser, options, -1)
+    _check_whole_output(parser, options)
+    from .group_command import group_command  # with OpenCV and ONNX Runtime, for which --help need not wait
+
+    return group_command(options, prog)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "predict": predict_command,
     "try-on": try_on_command,
     "serve": serve_command,
     "video": video_command,
     "batch": batch_command,
+    "same": same_command,
+    "embed": embed_command,
+    "group": group_command,
 }
 
 

@@ -134,6 +134,15 @@ def write_text(file: TextIO, text: str, name: str) -> None:
         raise OutputError(f"cannot write {name}: {error.strerror or error}") from error
 
 
+def open_stdout() -> TextIO:
+    """Stdout, which now takes any text. Raises OutputError where it is closed."""
+    if sys.stdout is None:
+        raise OutputError("stdout is closed: give --output FILE")
+    if hasattr(sys.stdout, "reconfigure"):  # not where something else stands in for it
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return sys.stdout
+
+
 class StreamOutput:
     """Answers to stdout, or to a pipe or device; nothing to resume."""
 
@@ -141,11 +150,7 @@ class StreamOutput:
 
     def __init__(self, path: str | None, form: str):
         if path is None:
-            if sys.stdout is None:
-                raise OutputError("stdout is closed: give --output FILE")
-            if hasattr(sys.stdout, "reconfigure"):  # not where something else stands in for it
-                sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-            self.file = sys.stdout
+            self.file = open_stdout()
         else:
             self.file = open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
         self.name, self.form, self.counts = path or "stdout", form, Counter()
@@ -238,8 +243,12 @@ class FileOutput:
             good, read = end, read + len(line)
         return good, read
 
+    def text(self, answer: "Answer") -> str:
+        """What of an answer goes into the file."""
+        return _written(answer, self.form)
+
     def write(self, answer: "Answer") -> None:
-        text = _written(answer, self.form).encode("utf-8", "backslashreplace")
+        text = self.text(answer).encode("utf-8", "backslashreplace")
         result = outcome(answer)
         note = json.dumps([answer.path, result, self.bytes + len(text)]) + "\n"
         try:
@@ -274,7 +283,7 @@ class FileOutput:
         return None
 
 
-def _is_stream(path: str) -> bool:
+def is_stream(path: str) -> bool:
     """Whether `path` is a device, a pipe, or a name for one, as /dev/stdout, and not to be replaced."""
     if Path(os.path.abspath(path)).is_relative_to("/dev"):
         return True
@@ -289,7 +298,7 @@ def open_output(
     Raises OutputError.
     """
     try:
-        if path is None or _is_stream(path):
+        if path is None or is_stream(path):
             return StreamOutput(path, form)
         return FileOutput(path, form, settings, photos, resume)
     except OSError as error:

@@ -25,6 +25,7 @@ from .classifiers import open_network
 from .crops import CROP, KINDS, Crop, align_face, crop_scale
 from .keypoints import open_keypoints
 from .photos import Photo, PhotoError, check_photo, is_photo, read_finer, read_photo
+from .recognizer import CHIP, align_chip
 
 # Is it a face?  Of `finder`'s score and of the P(face) of the network that sees the crop the logits are added up. The
 # weights are those of logistic regressions, for both shipped networks, on the candidates in 553 pictures of nobody that
@@ -39,6 +40,8 @@ class FaceAnswer:
 
     keypoints: (68, 2) float32, x and y in the same pixels, where they were asked for (`glasses.keypoints`).
     crop: (64, 96, 3) uint8, what the network saw of it, where that was asked for.
+    chip, vector: (112, 112, 3) uint8 and (D,) float32 of length 1, what a recognizer saw of it and what it said, where
+    one was given (`glasses.recognizer`).
     """
 
     box: tuple[int, int, int, int]
@@ -46,6 +49,8 @@ class FaceAnswer:
     kind: str
     keypoints: np.ndarray | None = field(default=None, repr=False, compare=False)
     crop: np.ndarray | None = field(default=None, repr=False, compare=False)
+    chip: np.ndarray | None = field(default=None, repr=False, compare=False)
+    vector: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass
@@ -123,6 +128,12 @@ def cut_faces(image: np.ndarray, faces: Sequence[Face], crop: Crop = CROP) -> np
     return np.stack(crops) if crops else np.zeros((0, crop.height, crop.width, 3), np.uint8)
 
 
+def cut_chips(image: np.ndarray, faces: Sequence[Face]) -> list[np.ndarray]:
+    """The faces of an image cut out for a recognizer, (112, 112, 3) uint8 each, by the landmarks of the key points."""
+    exact = open_keypoints().exact(image, [face.landmarks for face in faces])
+    return [align_chip(image, landmarks) for landmarks in exact]
+
+
 class GlassesPipeline:
     """Photos in, answers out, in order; decoding and detection run in `workers` threads, faces in batches.
 
@@ -131,7 +142,8 @@ class GlassesPipeline:
     threshold: the probability from which a face wears glasses; None takes the one stored with the weights.
     assume_face: where no face is found, what could be one is taken for it, else the centre of the photo. any_face: the
     photo's answer is that of the face most likely to wear glasses, not that of the main face. keypoints: each face has
-    its 68 points. crops: each face has its crop.
+    its 68 points. crops: each face has its crop. recognizer: as `glasses.recognizer.open_recognizer` opens one: each
+    face has its vector.
 
     Raises what `load_detector`, `open_network` and `open_keypoints` raise, ValueError for less than one worker or photo
     a batch.
@@ -149,6 +161,7 @@ class GlassesPipeline:
         any_face: bool = False,
         keypoints: bool = False,
         crops: bool = False,
+        recognizer=None,
     ):
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.classifier = open_network(model) if classifier is None else classifier
@@ -159,7 +172,7 @@ class GlassesPipeline:
             raise ValueError(f"workers and batch must be at least 1, not {self.workers} and {self.batch}")
         self.assume_face, self.any_face, self.keep_crops = assume_face, any_face, crops
         opened = open_keypoints()  # `cut_faces` asks it: where it is missing this is told now, not of each photo
-        self.find_keypoints = opened if keypoints else None
+        self.find_keypoints, self.recognizer = opened if keypoints else None, recognizer
 
     def answer(self, photo) -> Answer:
         """The answer for one photo: a path, the bytes of a file, an open file, a PIL image, or an array (`as_image`).
@@ -181,7 +194,8 @@ class GlassesPipeline:
         photos = iter(photos)
         with ThreadPoolExecutor(self.workers) as pool:
             while chunk := list(islice(photos, self.batch)):
-                yield from self._classify(list(pool.map(self._cut_faces, chunk)))
+                answers = self._classify(list(pool.map(self._cut_faces, chunk)))
+                yield from pool.map(self._recognize, answers) if self.recognizer else answers
 
     def _cut_faces(self, source) -> tuple[Answer, list[Face], Sequence[np.ndarray]]:
         """Decode, detect and align one photo: its answer so far, and the faces and their crops."""
@@ -203,15 +217,15 @@ class GlassesPipeline:
             crops = cut_faces(photo.image, faces, self.classifier.crop)
             aligned = perf_counter()
             points = self._points(photo, faces)
+            chips = cut_chips(photo.image, faces) if self.recognizer else [None] * len(faces)
         except Exception as error:  # whatever a detector raises: one photo's trouble must not lose the others
             reason = " ".join(str(error).split()) or type(error).__name__
             answer.error = f"cannot be searched for faces: {reason}"[:200]
             return answer, [], []
         boxes = [tuple(round(v) for v in face.scaled(photo.scale).box) for face in faces]
-        answer.faces = [FaceAnswer(box, 0.0, "none", of_face) for box, of_face in zip(boxes, points, strict=True)]
-        if self.keep_crops:
-            for of_face, crop in zip(answer.faces, crops, strict=True):
-                of_face.crop = crop
+        kept = crops if self.keep_crops else [None] * len(faces)
+        parts = zip(boxes, points, kept, chips, strict=True)
+        answer.faces = [FaceAnswer(box, 0.0, "none", *of_face) for box, *of_face in parts]
         answer.seconds = {"decode": decoded - start, "detect": detected - decoded, "align": aligned - detected}
         if self.find_keypoints:
             answer.seconds["keypoints"] = perf_counter() - aligned
@@ -223,9 +237,14 @@ class GlassesPipeline:
         would have to be enlarged otherwise."""
         if photo.scale <= 1:
             return photo, faces
-        networks = [self.classifier, self.find_keypoints] if self.find_keypoints else [self.classifier]
-        asked = faces if self.any_face else [*faces[:1], *sorted(faces, key=lambda face: -face.score)[:1]]
-        enlarged = [crop_scale(face.landmarks, network.crop) for face in asked for network in networks]
+        seen = [self.classifier.crop]
+        if self.find_keypoints:
+            seen.append(self.find_keypoints.crop)
+        if self.recognizer:
+            seen.append(CHIP)
+        every = self.any_face or self.recognizer
+        asked = faces if every else [*faces[:1], *sorted(faces, key=lambda face: -face.score)[:1]]
+        enlarged = [crop_scale(face.landmarks, crop) for face in asked for crop in seen]
         try:
             finer = read_finer(photo, max(enlarged, default=1.0))
         except PhotoError:  # a cut file may have its coarse pixels alone
@@ -265,6 +284,16 @@ class GlassesPipeline:
                 faces = sorted(pairs, key=lambda pair: -pair[1].score)[:1]  # as `find_faces` does
             self._conclude(answer, faces)
             yield answer
+
+    def _recognize(self, answer: Answer) -> Answer:
+        """The answer of a photo with the vectors of its faces, which depend on this photo alone."""
+        if answer.faces:
+            start = perf_counter()
+            vectors = self.recognizer(np.stack([face.chip for face in answer.faces]))
+            for of_face, vector in zip(answer.faces, vectors, strict=True):
+                of_face.vector = vector
+            answer.seconds["recognize"] = perf_counter() - start
+        return answer
 
     def _conclude(self, answer: Answer, faces: list[tuple[FaceAnswer, Face]]) -> None:
         """Fill in what follows from the faces of a photo."""

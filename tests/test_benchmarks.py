@@ -11,7 +11,17 @@ import pandas as pd
 import pytest
 
 import train
-from benchmarks import accuracy, cross_validation, evaluation, input_size, latency, mutation, report, robustness
+from benchmarks import (
+    accuracy,
+    cross_validation,
+    evaluation,
+    grouping,
+    input_size,
+    latency,
+    mutation,
+    report,
+    robustness,
+)
 from benchmarks.accuracy import Faces, measure_network, train_network
 from benchmarks.cross_validation import balanced_part
 from benchmarks.installation import bytes_of
@@ -49,6 +59,26 @@ def test_header_names_the_command_without_this_machine_s_paths(monkeypatch, tmp_
     report.write_table(table, tmp_path / "results" / "t.csv", lines)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "results" / "t.csv", comment="#"), table)
     assert [file.name for file in (tmp_path / "results").iterdir()] == ["t.csv"]
+
+
+def test_pairs_of_a_grouping_are_counted_as_by_hand():
+    """Seven faces of three people; -1 is alone. Together: 0-1, 0-2, 1-2, 3-4; of one person: 0-1, 2-3, 2-4, 3-4."""
+    labels, people = np.array([5, 5, 5, 0, 0, -1, -1]), np.array(list("aabbbcd"))
+    scores = grouping.pair_scores(labels, people)
+    assert scores == pytest.approx({"precision": 2 / 4, "recall": 2 / 4, "f": 0.5})
+    perfect = grouping.pair_scores(np.array([1, 1, 2, 2, 2, -1, -1]), people)
+    assert perfect == pytest.approx({"precision": 1, "recall": 1, "f": 1})
+
+
+def test_every_way_of_grouping_finds_people_who_are_far_apart():
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(12), 6)
+    vectors = (np.eye(32)[people] + 0.03 * rng.normal(size=(72, 32))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for name, cluster in grouping.ways(0.5).items():
+        assert grouping.pair_scores(np.asarray(cluster(vectors)), people)["f"] == 1, name
+    mixed = grouping.ways(-0.9)["average linkage"](vectors)
+    assert grouping.pair_scores(mixed, people)["precision"] < 0.1
 
 
 def test_words_of_note_are_one_line_of_the_header(monkeypatch):

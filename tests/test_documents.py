@@ -201,6 +201,16 @@ def test_the_table_of_the_sample_stands_where_it_was_measured(tmp_path):
     ]
 
 
+def test_the_table_of_grouping_stands_where_it_was_measured(tmp_path):
+    assert "|" not in CONTENTS["grouping"](Results(tmp_path)), "words alone"
+    row = {"data": "lfw", "faces": 12345, "people": 4321, "way": "single linkage", "seconds": 1.234}
+    row |= {"precision": 0.5, "recall": 0.9876, "f": 0.66}
+    report.write_table(pd.DataFrame([row]), tmp_path / "grouping.csv", ["command: x"])
+    assert CONTENTS["grouping"](Results(tmp_path)).splitlines()[-1] == (
+        "| lfw | single linkage | 12,345 | 4,321 | 50.0 | 98.8 | 66.0 | 1.2 |"
+    )
+
+
 def test_tables_of_key_points_by_hand(tmp_path):
     """The networks that were compared are told together, each with its runs."""
     row = {"faces": 300, "missed": 1, "low": 0.038, "high": 0.042, "median": 0.035, "above 0.08": 0.05}

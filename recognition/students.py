@@ -1,0 +1,63 @@
+"""What learns to tell people apart?  Two networks for a phone, MobileNetV3 Small and Large, on aligned faces.
+
+from recognition.students import make_student
+vectors = make_student("mobilenet_v3_small")(faces)  # (B, 3, 112, 112) in 0..1 -> (B, 192) of any length
+"""
+
+import torch
+from torch import Tensor, nn
+
+from glasses.recognizer import CHIP
+
+SIZE = 192  # numbers for a face
+STUDENTS = ("mobilenet_v3_small", "mobilenet_v3_large")
+
+
+class Student(nn.Module):
+    """The convolutions of a MobileNetV3 (Howard et al.: "Searching for MobileNetV3", ICCV 2019) and a head of our own.
+
+    A face of 112 pixels is half as wide as what they were made for: the first layer keeps all its pixels (stride 1).
+    Faces are aligned, so where something is matters: not the mean over the last maps but a weight for each of their
+    7 x 7 places, as in MobileFaceNet (Chen et al., CCBR 2018). name: of STUDENTS. size: of the vectors.
+    """
+
+    def __init__(self, name: str = "mobilenet_v3_small", size: int = SIZE):
+        super().__init__()
+        from torchvision.models import get_model
+
+        if name not in STUDENTS:
+            raise ValueError(f"unknown network {name!r}: choose from {', '.join(STUDENTS)}")
+        self.name, self.size = name, size
+        # The Large one's last blocks have half of their channels: on faces they are not missed, and take most bytes.
+        options = {"reduced_tail": True} if name == "mobilenet_v3_large" else {}
+        self.features = get_model(name, weights=None, **options).features
+        self.features[0][0].stride = (1, 1)
+        channels, side = self.features[-1].out_channels, CHIP.width // 16
+        self.places = nn.Conv2d(channels, channels, side, groups=channels, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.linear = nn.Conv2d(channels, size, 1, bias=False)
+        self.last_norm = nn.BatchNorm2d(size)
+        nn.init.constant_(self.places.weight, 1 / side**2)  # begins as the mean
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """faces: (B, 3, 112, 112) RGB in 0..1, as `glasses.recognizer.align_chip` cuts them -> (B, size)."""
+        x = self.norm(self.places(self.features((faces - 0.5) * 2)))
+        return self.last_norm(self.linear(x)).flatten(1)
+
+
+def make_student(name: str = "mobilenet_v3_small", size: int = SIZE) -> Student:
+    """A student that begins from chance. Raises ValueError for a name that is not one of STUDENTS."""
+    return Student(name, size)
+
+
+class ChipsToVectors(nn.Module):
+    """What the tool computes, as one graph."""
+
+    def __init__(self, student: Student):
+        super().__init__()
+        self.student = student
+
+    def forward(self, chips: Tensor) -> Tensor:
+        """(N, 112, 112, 3) uint8 -> (N, size) float32 of length 1."""
+        vectors = self.student(chips.permute(0, 3, 1, 2).float() / 255)
+        return torch.nn.functional.normalize(vectors)
