@@ -209,6 +209,9 @@ def unpack(archive: Path, folder: Path, needed: Sequence[str]) -> Path:
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         with zipfile.ZipFile(archive) as file:
+            size, free = sum(member.file_size for member in file.infolist()), shutil.disk_usage(partial).free
+            if size > free:
+                raise DataError(f"{archive}: needs {size:,} bytes unpacked, and {free:,} are free; make room")
             for member in tqdm(file.infolist(), desc=f"unpacking {folder.name}", disable=None):
                 file.extract(member, partial)  # checks each member's CRC
         if missing := [name for name in needed if not (partial / name).exists()]:

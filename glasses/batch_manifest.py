@@ -55,7 +55,12 @@ def read_input(source: str, recursive: bool) -> Iterator[bytes]:
         return
     reader = {".txt": _read_text, ".csv": _read_csv, ".parquet": _read_parquet}[Path(source).suffix.lower()]
     with open_file(source) as file:
-        yield from (path for path in reader(file, source) if path)
+        try:
+            yield from (path for path in reader(file, source) if path)
+        except (csv.Error, pa.ArrowException) as error:
+            raise ValueError(
+                f"{source} is no {Path(source).suffix[1:]} table: {' '.join(str(error).split())}"
+            ) from error
 
 
 def _read_text(file: BinaryIO, source: str) -> Iterator[bytes]:
