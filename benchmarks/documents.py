@@ -292,7 +292,8 @@ def scale_cluster(results: Results) -> str:
 def fuzzed(results: Results) -> str:
     """What became of the damaged files."""
     table = results["fuzz"]
-    pictures, others = (table[(table["kind"] == "pictures") == is_picture].sum(numeric_only=True) for is_picture in (1, 0))
+    is_picture = table["kind"] == "pictures"
+    pictures, others = (table[rows].sum(numeric_only=True) for rows in (is_picture, ~is_picture))
     faults = table[["wrong", "crashes", "hangs"]].sum()
     answered = f"{pictures['answered']:,.0f} answered and {pictures['named']:,.0f} named"
     kinds = ", ".join(kind for kind in dict.fromkeys(table["kind"]) if kind != "pictures")

@@ -2,15 +2,17 @@
 forms and frames: whole ones, hostile ones, and how each is read; no command, benchmarks.fuzz is.
 
 Each `read_...` reads a file as the project does and returns "answered" or, where the project refuses it by the error
-that it promises, its line. Any other exception is a fault.
+that it promises, its line as the command prints it. Any other exception is a fault.
 """
 
 import csv
 import io
 import json
+import logging
 import os
 import random
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -19,15 +21,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from benchmarks import fuzz_files
 from benchmarks.fuzz_files import Change, saved
 from glasses.classifiers import CLASSIFIERS
 from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
+from glasses.output import one_line
 
 ROOT = Path(__file__).parents[1]
 
 ANSWERED = "answered"
+OFTEN = 8  # the whole network is among its files, since there are many hostile ones
 FRAMES = 20  # of a film that are looked at
 OUTSIDE = "outside"  # the folder beside that of a case, with files that nothing may read
 BOUNDARY = b"a-boundary"
@@ -52,8 +57,8 @@ def networks() -> Files:
     from onnx import TensorProto
 
     path = ONNX_WEIGHTS / f"{CLASSIFIERS[0]}.onnx"
-    yield "network", path.read_bytes()
-    yield "network", path.read_bytes()
+    for _ in range(OFTEN):
+        yield "network", path.read_bytes()
 
     def changed(change: Callable[[onnx.ModelProto], None]) -> bytes:
         model = onnx.load(path)
@@ -108,7 +113,7 @@ def read_network(file: Path, content: bytes) -> str:
     try:
         network = open_network(file)
     except (ImportError, ValueError, OSError) as error:
-        return str(error)
+        return one_line(str(error))
     crop = np.zeros((1, network.crop.height, network.crop.width, 3), np.uint8)
     probabilities = network(crop)
     assert probabilities.shape == (1, 4), probabilities.shape
@@ -121,8 +126,8 @@ def weights() -> Files:
     whole = path.read_bytes()
     (length,) = struct.unpack_from("<Q", whole)
     header, data = json.loads(whole[8 : 8 + length]), whole[8 + length :]
-    yield "weights", whole
-    yield "weights", whole
+    for _ in range(OFTEN):
+        yield "weights", whole
 
     def written(header: object, length: int | None = None) -> bytes:
         text = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -149,20 +154,15 @@ def weights() -> Files:
 
 
 def read_weights(file: Path, content: bytes) -> str:
-    """As the course's `--model FILE.safetensors` is, and `--init FILE.pt`."""
-    from models import load_classifier, read_checkpoint
+    """As the course's `--model FILE.safetensors` is."""
+    from models import load_classifier
 
     file.write_bytes(content)
     try:
-        load_classifier(file, "cpu")
+        with warnings.catch_warnings(action="ignore"):  # of torch, where a layer of no weights is asked for
+            load_classifier(file, "cpu")
     except (ValueError, OSError) as error:
-        said = str(error)
-    else:
-        said = ANSWERED
-    try:
-        read_checkpoint(file)
-    except (ValueError, OSError) as error:
-        return said if said == ANSWERED else str(error)
+        return one_line(str(error))
     return ANSWERED
 
 
@@ -197,9 +197,10 @@ def read_a_table(file: Path, content: bytes) -> str:
     from find_data import DataError
     from tables import read_columns, read_corrections, read_table
 
-    said, text = ANSWERED, file.with_suffix(".txt")
+    text = file.with_suffix(".txt")
     file.write_bytes(content)
     text.write_bytes(content)
+    said = []
     for read in (
         lambda: read_table(file, "x", ("file", "glasses"), ("kind",)),
         lambda: read_columns(text, "x", ("Eyeglasses",)),
@@ -207,9 +208,11 @@ def read_a_table(file: Path, content: bytes) -> str:
     ):
         try:
             read()
+            said.append(ANSWERED)
         except DataError as error:
-            said = str(error)
-    return said
+            said.append(str(error))
+    odd = [line for line in said if line != one_line(line)]
+    return (odd or [line for line in said if line == ANSWERED] or said)[0]
 
 
 def lists() -> Files:
@@ -240,7 +243,7 @@ def read_list(file: Path, content: bytes) -> str:
         for path in sort_paths(read_input(str(file), False), file.parent):
             assert isinstance(path, bytes)
     except (ValueError, OSError, ImportError) as error:
-        return str(error)
+        return one_line(str(error))
     finally:
         for piece in file.parent.glob("[0-9].parquet"):
             piece.unlink()
@@ -377,6 +380,7 @@ def read_form(file: Path, content: bytes) -> str:
     """As the body of a request is; and alike, whatever pieces it comes in."""
     from glasses.uploads import Limits, PhotoParser, RefusedError
 
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # as `glasses serve` does
     limits, found = Limits(file=5000, files=3), []
     for size in (len(content) or 1, 7, 1):
         parser = PhotoParser(BOUNDARY, limits)
@@ -393,12 +397,13 @@ def read_form(file: Path, content: bytes) -> str:
 
 
 def frames() -> Files:
-    glasses = fuzz_files.portrait().convert("RGBA").resize((120, 40))
-    glasses.putalpha(90)
+    glasses, cover = fuzz_files.portrait().convert("RGBA").resize((120, 40)), Image.new("L", (120, 40))
+    cover.paste(255, (10, 5, 110, 35))
+    glasses.putalpha(cover)
     for form in ("PNG", "WEBP", "GIF", "TIFF"):
         yield f"frame, {form.lower()}", saved(glasses, form)
     yield "frame, eps", saved(glasses.convert("RGB"), "EPS")
-    yield "frame, a bomb", fuzz_files.flat_png(13_000, 1)
+    yield "frame, a bomb", fuzz_files.flat_png(6000, 1)
 
 
 def read_a_frame(file: Path, content: bytes) -> str:

@@ -57,10 +57,8 @@ def read_input(source: str, recursive: bool) -> Iterator[bytes]:
     with open_file(source) as file:
         try:
             yield from (path for path in reader(file, source) if path)
-        except (csv.Error, pa.ArrowException) as error:
-            raise ValueError(
-                f"{source} is no {Path(source).suffix[1:]} table: {' '.join(str(error).split())}"
-            ) from error
+        except (csv.Error, pa.ArrowException, OSError) as error:  # Arrow raises OSErrors too, and names no file
+            raise ValueError(f"{source} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _read_text(file: BinaryIO, source: str) -> Iterator[bytes]:
