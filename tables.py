@@ -87,7 +87,9 @@ def read_table(path: Path, source: str, needed: Sequence[str], optional: Sequenc
             if any(cells):
                 table.append({name: cells[i] if i < len(cells) else "" for name, i in places.items()})
     except csv.Error as error:
-        raise DataError(f"{source}: {path} line {rows.line_num} is not a table: {error}; fix the line") from error
+        raise DataError(
+            f"{source}: {path} line {rows.line_num} is not a table: {one_line(str(error))}; fix the line"
+        ) from error
     for column in {"file", "image_id"} & places.keys():
         for row in table:
             row[column] = row[column].replace("\\", "/")
