@@ -146,15 +146,14 @@ def main() -> int:
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
+    limits = f"{MEMORY:,} bytes, {SECONDS} s of the processor a file; seed {options.seed}"
     tables = []
     for kind, count in [(PICTURES, options.files), *((kind, options.others) for kind in KINDS)]:
         outcomes = campaign(kind, count, options.seed, keep=options.keep)
         tables.append(summary(kind, outcomes))
         print(tables[-1].to_string(index=False), flush=True)
-    limits = f"{MEMORY:,} bytes, {SECONDS} s of the processor a file; seed {options.seed}"
-    table = pd.concat(tables)
-    write_table(table, RESULTS / "fuzz.csv", header(limits, note=options.note))
-    return int(table[[WRONG, CRASH, HANG]].to_numpy().any())
+        write_table(pd.concat(tables), RESULTS / "fuzz.csv", header(limits, note=options.note))
+    return int(pd.concat(tables)[[WRONG, CRASH, HANG]].to_numpy().any())
 
 
 if __name__ == "__main__":

@@ -13,9 +13,13 @@ import pytest
 from PIL import Image
 
 from benchmarks import fuzz, fuzz_files, fuzz_worker
-from benchmarks.fuzz_inputs import ANSWERED, KINDS
+from benchmarks.fuzz_inputs import ANSWERED, KINDS, OUTSIDE, film
 from benchmarks.fuzz_worker import ANSWERS, CRASH, HANG, NAMED, PICTURES, WRONG
 from conftest import ROOT
+from find_data import DataError
+from glasses.classifiers import WEIGHTS, open_network
+from glasses.output import one_line
+from tables import read_corrections, read_table
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits and memory are asked of Linux")
 
@@ -90,6 +94,48 @@ def test_what_is_wrong_is_noticed_and_the_rest_is_done(monkeypatch, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(f"forms-{number}" for number in range(1, 11))
     table = fuzz.summary("forms", outcomes.reset_index())
     assert table[[ANSWERS, NAMED, WRONG, CRASH, HANG]].to_numpy().tolist() == [[2, 1, 8, 1, 1]]
+
+
+# ------------------------------------------------------------------------------------------- hostile files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_files_are_answered_and_hostile_ones_refused_in_a_line(kind, tmp_path, capfd):
+    outside = tmp_path / OUTSIDE
+    outside.mkdir()
+    (outside / "data.bin").write_bytes(bytes(5_000_000))
+    (outside / "film.ts").write_bytes(film("mpegts", "mpeg2video"))
+    hostile = {"networks": ",", "weights": ",", "films": "film, a ", "frames": "frame, eps"}.get(kind, "nothing")
+    lines = []
+    for number, (form, content) in enumerate(KINDS[kind].files()):
+        case = tmp_path / f"case{number}"
+        case.mkdir()
+        line = KINDS[kind].read(case / KINDS[kind].name, content)
+        assert line == one_line(line)
+        assert (line == ANSWERED) <= (hostile not in form), form
+        lines.append(line)
+    assert lines[0] == ANSWERED
+    assert sorted(path.name for path in outside.iterdir()) == ["data.bin", "film.ts"]
+    assert {path.name.rstrip("0123456789") for path in tmp_path.iterdir()} == {"case", OUTSIDE}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_onnx_runtime_prints_nothing_of_a_network_that_it_cannot_name(tmp_path, capfd):
+    """Words of the file that are no UTF-8 in its message are an error on the way, after which it would try again."""
+    content = (WEIGHTS / "glasses.onnx").read_bytes()
+    (tmp_path / "a.onnx").write_bytes(content.replace(b"DequantizeLinear", b"Dequantize\xffinear"))
+    with pytest.raises(ValueError, match="does not hold a network of this project"):
+        open_network(tmp_path / "a.onnx")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_words_of_a_table_reach_no_terminal_as_they_are(tmp_path):
+    (tmp_path / "labels.csv").write_text("na\x1b[31mme,b\na.jpg,1\n")
+    with pytest.raises(DataError, match=r"only na\\x1b\[31mme, b; add it"):
+        read_table(tmp_path / "labels.csv", "x", ("file",))
+    (tmp_path / "c.csv").write_text("source,file,kind\nlfw,a\x1b[31m.jpg,monocle\n")
+    with pytest.raises(DataError, match=r"a\\x1b\[31m\.jpg has the unknown kind"):
+        read_corrections(tmp_path / "c.csv")
 
 
 # ------------------------------------------------------------------------------------ what damages the files
