@@ -1,6 +1,7 @@
 """Is every file answered or named, whatever is in it?  Writes benchmarks/results/fuzz.csv.
 
-    python -m benchmarks.fuzz [--files 20000] [--others 1000] [--seed 0] [--keep DIR] [--note WORDS]
+    python -m benchmarks.fuzz [--files 20000] [--others 1000] [--seed 0] [--kinds pictures films ...]
+                              [--keep DIR] [--note WORDS]
 
 `--files` damaged pictures (fuzz_files.py) go from decode to answer through the whole pipeline of the command line, as
 a path and as bytes in turn; then `--others` damaged or hostile files of each other kind that is read (fuzz_inputs.py).
@@ -8,7 +9,8 @@ Each is read in a process of its own kind, which may hold MEMORY bytes more than
 (RLIMIT_DATA: what programs and libraries map is in it, files are not) and may take SECONDS of the processor for a file.
 A process that dies or takes longer is ended, the file is counted and named, and another process goes on with the next.
 
-What else is counted as wrong says fuzz_worker.py. `--keep DIR` writes the files of what was wrong there. Linux only.
+What else is counted as wrong says fuzz_worker.py. `--keep DIR` writes the files of what was wrong there. Rows of kinds
+that are not named stay in the table. Linux only.
 """
 
 import os
@@ -136,24 +138,33 @@ def summary(kind: str, outcomes: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def merged(file: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a kind, and those of others that are in the file, in the order of the kinds."""
+    earlier = pd.read_csv(file, comment="#") if file.is_file() else table.head(0)
+    rows = pd.concat([earlier[~earlier["kind"].isin(table["kind"])], table]) if len(earlier) else table
+    return rows.sort_values("kind", key=lambda kinds: kinds.map([PICTURES, *KINDS].index), kind="stable")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--others", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", default=[PICTURES, *KINDS], choices=[PICTURES, *KINDS])
     parser.add_argument("--keep", type=Path, metavar="DIR", help="write the files of what was wrong there")
     add_note(parser)
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     limits = f"{MEMORY:,} bytes, {SECONDS} s of the processor a file; seed {options.seed}"
-    tables = []
-    for kind, count in [(PICTURES, options.files), *((kind, options.others) for kind in KINDS)]:
-        outcomes = campaign(kind, count, options.seed, keep=options.keep)
-        tables.append(summary(kind, outcomes))
-        print(tables[-1].to_string(index=False), flush=True)
-        write_table(pd.concat(tables), RESULTS / "fuzz.csv", header(limits, note=options.note))
-    return int(pd.concat(tables)[[WRONG, CRASH, HANG]].to_numpy().any())
+    file, wrong = RESULTS / "fuzz.csv", 0
+    for kind in options.kinds:
+        count = options.files if kind == PICTURES else options.others
+        table = summary(kind, campaign(kind, count, options.seed, keep=options.keep))
+        print(table.to_string(index=False), flush=True)
+        wrong += table[[WRONG, CRASH, HANG]].to_numpy().sum()
+        write_table(merged(file, table), file, header(limits, note=options.note))
+    return int(wrong > 0)
 
 
 if __name__ == "__main__":

@@ -390,7 +390,10 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
         if picture.mode != "F" and low >= 0:  # as many bits as its brightest pixel needs: 8, 12 or 16
             low, high = 0.0, next(2.0**bits - 1 for bits in (8, 12, 16, 32) if high < 2.0**bits)
         span = max(float(high) - float(low), 1e-6)
-        gray = np.clip((gray / 2 - low / 2) * (510.0 / span), 0, 255).astype(np.uint8)  # halves do not overflow
+        gray /= 2  # halves do not overflow
+        gray -= low / 2
+        gray *= 510.0 / span
+        gray = np.clip(gray, 0, 255, out=gray).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
