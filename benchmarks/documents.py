@@ -295,7 +295,7 @@ def fuzzed(results: Results) -> str:
     is_picture = table["kind"] == "pictures"
     pictures, others = (table[rows].sum(numeric_only=True) for rows in (is_picture, ~is_picture))
     faults = table[["wrong", "crashes", "hangs"]].sum()
-    answered = f"{pictures['answered']:,.0f} answered and {pictures['named']:,.0f} named"
+    answered = f"{pictures['answered']:,.0f} were answered and {pictures['named']:,.0f} named"
     kinds = ", ".join(kind for kind in dict.fromkeys(table["kind"]) if kind != "pictures")
     return (
         f"Of {pictures['files']:,.0f} damaged pictures {answered}, and of {others['files']:,.0f} others ({kinds}) "
