@@ -6,6 +6,7 @@
 # make tables     writes the numbers of benchmarks/results/ into the documents
 # make page       the page for the browser: build/web/, and in it glasses.html that needs no server; needs node and npm
 #                 make page PUBLISHED=https://.../blob/main  links the notebooks where they are published
+# make audit      asks for known holes in the pinned packages, of Python and of the page
 # make newest     the tests with the newest versions of all packages, in an environment of their own
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
 FOR_STUDENTS := \*\*Run on Kaggle|> \*\*Predict before you run|\*\*Your turn|<details>
 EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR --KernelManager.transport_encryption=auto
 
-.PHONY: run solutions notebooks test lint format bench tables page newest clean
+.PHONY: run solutions notebooks test lint format bench tables page audit newest clean
 
 run: .venv/run.stamp
 	@for notebook in $(NOTEBOOKS); do echo "executing $$notebook"; $(EXECUTE) --output-dir build $$notebook || exit 1; done
@@ -57,6 +58,15 @@ page: web/node_modules/.package-lock.json
 
 web/node_modules/.package-lock.json: web/package-lock.json
 	npm ci --prefix web --ignore-scripts --no-audit --no-fund
+
+# In an environment of its own: pip-audit brings thirty packages along. Lines without "==" are comments.
+audit: build/audit/bin/pip-audit
+	build/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	npm audit --prefix web --package-lock-only
+
+build/audit/bin/pip-audit:
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 
 newest:
 	$(PYTHON) -m venv .venv-newest

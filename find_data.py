@@ -11,7 +11,6 @@ import sys
 import tempfile
 import warnings
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -209,6 +208,9 @@ def unpack(archive: Path, folder: Path, needed: Sequence[str]) -> Path:
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         with zipfile.ZipFile(archive) as file:
+            size, free = sum(member.file_size for member in file.infolist()), shutil.disk_usage(partial).free
+            if size > free:
+                raise DataError(f"{archive}: needs {size:,} bytes unpacked, and {free:,} are free; make room")
             for member in tqdm(file.infolist(), desc=f"unpacking {folder.name}", disable=None):
                 file.extract(member, partial)  # checks each member's CRC
         if missing := [name for name in needed if not (partial / name).exists()]:
@@ -220,7 +222,9 @@ def unpack(archive: Path, folder: Path, needed: Sequence[str]) -> Path:
         raise DataError(f"{archive}: cannot unpack: {error.strerror or error}") from error
     except (RuntimeError, NotImplementedError) as error:  # a password, a compression that Python does not know
         raise DataError(f"{archive}: cannot unpack: {error}; unpack it by hand as {folder}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # of a damaged one zipfile raises what it likes: BadZipFile, IndexError, lzma's own ...
         archive.unlink(missing_ok=True)
         raise DataError(f"{archive}: damaged archive, deleted; run again to fetch it anew") from error
     finally:

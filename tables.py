@@ -13,6 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from find_data import DataError
+from glasses.output import one_line
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -74,7 +75,7 @@ def read_table(path: Path, source: str, needed: Sequence[str], optional: Sequenc
     try:
         header = [name.strip().lower() for name in next(rows, [])]
         if missing := [name for name in needed if name.lower() not in header]:
-            there = ", ".join(header[:8]) or "nothing"
+            there = one_line(", ".join(header[:8]))[:160] or "nothing"
             raise DataError(f"{source}: no column {missing[0]!r} in line 1 of {path}, only {there}; add it")
         places = {name: header.index(name.lower()) for name in (*needed, *optional) if name.lower() in header}
         table = []
@@ -86,7 +87,9 @@ def read_table(path: Path, source: str, needed: Sequence[str], optional: Sequenc
             if any(cells):
                 table.append({name: cells[i] if i < len(cells) else "" for name, i in places.items()})
     except csv.Error as error:
-        raise DataError(f"{source}: {path} line {rows.line_num} is not a table: {error}; fix the line") from error
+        raise DataError(
+            f"{source}: {path} line {rows.line_num} is not a table: {one_line(str(error))}; fix the line"
+        ) from error
     for column in {"file", "image_id"} & places.keys():
         for row in table:
             row[column] = row[column].replace("\\", "/")
@@ -110,7 +113,7 @@ def read_columns(path: Path, source: str, columns: Sequence[str]) -> list[tuple[
             raise DataError(f"{source}: no column {missing[0]} in line 2 of {path}; fetch the file again")
         count, lines = lines[0].strip(), lines[2:]
         if count != str(len(lines)):
-            raise DataError(f"{source}: {path} has {len(lines)} rows, not {count}; fetch the file again")
+            raise DataError(f"{source}: {path} has {len(lines)} rows, not {one_line(count)[:40]}; fetch the file again")
     places = [1 + names.index(column) for column in columns]
     rows = (line.split() for line in lines)
     return [(row[0], *(row[i] if len(row) > len(names) else "" for i in places)) for row in rows]
@@ -150,5 +153,7 @@ def known_kind(row: dict[str, str], path: str | os.PathLike) -> int:
     label = kind_of(row["kind"])
     if not isinstance(label, Label):
         names = ", ".join(KIND_NAMES)
-        raise DataError(f"{path}: {row['file'] or 'a row'} has the unknown kind {label!r}; write one of {names}")
+        raise DataError(
+            f"{path}: {one_line(row['file'])[:160] or 'a row'} has the unknown kind {label!r}; write one of {names}"
+        )
     return int(label)

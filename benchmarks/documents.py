@@ -22,7 +22,7 @@ from glasses import classifiers
 from glasses.files import whole_file
 from models import KEYPOINT_NETWORKS, WEIGHTS, load_weights
 
-DOCUMENTS = ("README.md", "weights/MODEL_CARD.md", "data/sample/README.md")
+DOCUMENTS = ("README.md", "weights/MODEL_CARD.md", "data/sample/README.md", "SECURITY.md")
 MARKED = re.compile(r"<!-- (?P<name>[a-z_-]+) -->(?P<content>.*?)<!-- end -->", re.DOTALL)
 
 
@@ -289,6 +289,37 @@ def scale_cluster(results: Results) -> str:
     )
 
 
+def fuzzed(results: Results) -> str:
+    """What became of the damaged files."""
+    table = results["fuzz"]
+    is_picture = table["kind"] == "pictures"
+    pictures, others = (table[rows].sum(numeric_only=True) for rows in (is_picture, ~is_picture))
+    faults = table[["wrong", "crashes", "hangs"]].sum()
+    answered = f"{pictures['answered']:,.0f} were answered and {pictures['named']:,.0f} named"
+    kinds = ", ".join(kind for kind in dict.fromkeys(table["kind"]) if kind != "pictures")
+    return (
+        f"Of {pictures['files']:,.0f} damaged pictures {answered}, and of {others['files']:,.0f} others ({kinds}) "
+        f"{others['answered']:,.0f} and {others['named']:,.0f}: {faults['crashes']} crashes, {faults['hangs']} hangs, "
+        f"{faults['wrong']} with anything else than an answer or one line"
+    )
+
+
+def fuzz_table(results: Results) -> str:
+    """What became of the damaged files of each kind."""
+    columns = ["files", "answered", "named", "wrong", "crashes", "hangs"]
+    rows = []
+    for (kind, form), row in results["fuzz"].groupby(["kind", "format"], sort=False):
+        name = form if kind == "pictures" else kind
+        rows.append((name, *row[columns].sum(), row["seconds"].max(), row["mb"].max()))
+    table = pd.DataFrame(rows, columns=["what", *columns, "seconds", "mb"]).groupby("what", sort=False)
+    merged = table[columns].sum().join(table[["seconds", "mb"]].max())
+    cells = [
+        [name, *(f"{row[column]:,.0f}" for column in columns), f"{row['seconds']:.2f}", f"{row['mb']:,.0f}"]
+        for name, row in merged.iterrows()
+    ]
+    return markdown(["of", *columns, "longest, s", "most, MB"], cells)
+
+
 def of_model(model: str) -> dict[str, Callable[[Results], str]]:
     """The contents that each shipped network has."""
     return {
@@ -479,6 +510,8 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "scale-growth": scale_growth,
     "scale-plan": scale_plan,
     "scale-cluster": scale_cluster,
+    "fuzz": fuzzed,
+    "fuzz-table": fuzz_table,
     "container": lambda r: f"{r['container']['bytes'].iloc[0] / 1e6:.0f} MB",
     "nobody-held": lambda r: str(r["evaluation"].set_index("source").loc["nobody", "faces"].iloc[0]),
     "by-eye": lambda r: str(len(pd.read_csv(WEIGHTS / "finder_labels.csv"))),

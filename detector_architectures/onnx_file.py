@@ -30,7 +30,8 @@ def open_session(path: str | os.PathLike, threads: int):
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
         options.add_session_config_entry("session.disable_quant_qdq", disable_qdq)
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Without the fallback, which would try the same once more and print why.
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
     try:
         session = session_of("1")  # weights that are only stored in 8 bits: to float once, not at each call

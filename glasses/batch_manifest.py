@@ -55,7 +55,10 @@ def read_input(source: str, recursive: bool) -> Iterator[bytes]:
         return
     reader = {".txt": _read_text, ".csv": _read_csv, ".parquet": _read_parquet}[Path(source).suffix.lower()]
     with open_file(source) as file:
-        yield from (path for path in reader(file, source) if path)
+        try:
+            yield from (path for path in reader(file, source) if path)
+        except (csv.Error, pa.ArrowException, OSError) as error:  # Arrow raises OSErrors too, and names no file
+            raise ValueError(f"{source} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _read_text(file: BinaryIO, source: str) -> Iterator[bytes]:

@@ -14,10 +14,11 @@ import numpy as np
 
 from detector_architectures.onnx_file import open_session
 
-from .crops import KINDS, Crop
+from .crops import KINDS, Crop, align_face
 
 WEIGHTS = Path(__file__).with_name("weights")
 CLASSIFIERS = ("glasses", "accurate")  # those in it, the default first
+SOMEWHERE = np.array([[30, 40], [60, 40], [45, 55], [35, 70], [55, 70]], np.float32)  # landmarks of a face
 
 
 class OnnxClassifier:
@@ -25,7 +26,8 @@ class OnnxClassifier:
 
     threshold: the P(glasses) from which to say "glasses". crop: the part of the face that it wants to see.
     threads: one, unless told: the pipeline has its own.
-    Raises ImportError where onnxruntime is missing or too old, ValueError with one line for another or damaged file.
+    Raises ImportError where onnxruntime is missing or too old, ValueError with one line for another or damaged file,
+    which a first answer shows.
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1):
@@ -33,10 +35,25 @@ class OnnxClassifier:
         try:
             header = {key: json.loads(metadata[key]) for key in ("threshold", "kinds", "crop")}
             self.threshold, self.crop = float(header["threshold"]), Crop(*header["crop"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} does not hold a network of this project: no {error}") from error
-        if tuple(header["kinds"]) != KINDS:
-            raise ValueError(f"{path} does not hold a network of this project: it tells {header['kinds']} apart")
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path} does not hold a network of this project: no {str(error)[:160]}") from error
+        if header["kinds"] != list(KINDS):
+            kinds = repr(header["kinds"])[:160]
+            raise ValueError(f"{path} does not hold a network of this project: it tells {kinds} apart")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"{path} does not hold a network of this project: its threshold is {self.threshold}")
+        self._answer_once(path)
+
+    def _answer_once(self, path: str | os.PathLike) -> None:
+        """Answer for a face in an empty picture. Raises ValueError where crop or network cannot."""
+        try:
+            crop = align_face(np.zeros((99, 99, 3), np.uint8), SOMEWHERE, self.crop)
+            answer = np.asarray(self(crop[None]))
+        except Exception as error:  # of NumPy, OpenCV and ONNX Runtime, each of its own
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"{path} does not hold a network of this project: {reason[-160:]}") from error
+        if answer.shape != (1, 4) or not ((answer >= 0) & (answer <= 1.001)).all():
+            raise ValueError(f"{path} does not hold a network of this project: its answers are no probabilities")
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """crops: (N, 64, 96, 3) uint8 RGB -> (N, 4) float32.

@@ -4,14 +4,17 @@ from glasses.photos import read_image
 image, scale = read_image("photo.jpg")               # scale: pixels of the photo for one of `image`
 """
 
+import ctypes
 import io
+import logging
 import math
 import os
 import re
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -36,11 +39,13 @@ ORIENTATIONS = {  # the EXIF tag -> what makes such a picture upright
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 # Of WebM and Matroska, FLV, ASF, MPEG program and transport streams.
 FILM_BEGINNINGS = (b"\x1a\x45\xdf\xa3", b"FLV\1", b"\x30\x26\xb2\x75", b"\0\0\1\xba", b"\x47\x40")
+PROGRAMS = ("EPS",)  # of Pillow's formats: to read one it starts Ghostscript, which runs what is in the file
 NO_FILMS = (b"M4A ", b"M4B ", b"avif", b"avis", b"crx ")  # brands of sounds and photos; crx: Canon's raw photos
 
 MAX_SIDE = 800  # pixels: a larger JPEG is decoded at 1/2, 1/4 or 1/8, never to less than this
 FINEST = 4096  # pixels: what is decoded once more for a small face has a long side of about this at most
 MAX_JPEG_PIXELS = 500_000_000  # a larger JPEG is refused; other formats at Pillow's limit, 178 million
+MOST_SCANNED = 4_000_000_000  # pixels times scans of a JPEG: about two seconds; a camera's has ten scans at most
 MOST_LOST = 0.1  # share of the pixels that a JPEG may lack at its end and still be answered
 LOADING = Lock()  # of a PIL image that is not decoded yet: one thread at a time
 PHOTO_TYPES = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)  # and open files
@@ -49,6 +54,7 @@ PHOTO_TYPES = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, Image
 # warnings around a call is not safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs goes to stderr
 
 
 class PhotoError(Exception):
@@ -108,6 +114,12 @@ def read_finer(photo: Photo, factor: float) -> Photo:
         photo.file.seek(0)
     with _one_line():
         return _decode(photo.file, math.ceil(factor * size - 1e-6))
+
+
+def read_transparent(path: str | os.PathLike) -> np.ndarray:
+    """(H, W, 4) uint8 RGBA of a picture, upright. Raises PhotoError with one line for what is not a whole picture."""
+    with _one_line(), _open(_check_file(path)) as picture:
+        return np.array(_turned(picture).convert("RGBA"))
 
 
 @contextmanager
@@ -193,6 +205,7 @@ def _check_file(source) -> str | os.PathLike | io.BytesIO:
 def _decode(file: str | os.PathLike | io.BytesIO, max_side: int | None) -> Photo:
     with _open(file) as picture:
         width, _ = picture.size
+        _check_scans(picture, file)
         _shrink_jpeg(picture, max_side)
         scale, warning = max(1.0, width / picture.width), None
         try:
@@ -206,6 +219,26 @@ def _decode(file: str | os.PathLike | io.BytesIO, max_side: int | None) -> Photo
 
 def _open(file: str | os.PathLike | io.BytesIO) -> Image.Image:
     """The picture, not yet decoded."""
+    picture = _known(file)
+    if picture.format in PROGRAMS:
+        picture.close()
+        raise PhotoError(f"{picture.format} is a program that draws, not a picture: save it as PNG or JPEG")
+    if picture.format == "TIFF":
+        _silence_libtiff()
+    return picture
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Else it writes lines of its own to stderr, many for a damaged file. What Pillow raises is told anyway."""
+    with suppress(OSError, AttributeError):  # a Pillow that holds it where no other can call it
+        library = ctypes.CDLL(Image.core.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+def _known(file: str | os.PathLike | io.BytesIO) -> Image.Image:
+    """What Pillow knows, or knows by one more package."""
     try:
         return Image.open(file)
     except Image.DecompressionBombError as error:  # checked by Pillow before anything is decoded
@@ -257,6 +290,18 @@ def _content(file: str | os.PathLike | io.BytesIO) -> bytes:
     return file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
 
 
+def _check_scans(picture: Image.Image, file: str | os.PathLike | io.BytesIO) -> None:
+    """Raises PhotoError for a JPEG that is drawn over and over: a few bytes a time can take hours."""
+    if picture.format not in JPEG_FORMATS:
+        return
+    head = _head(file, picture.fp.tell())  # of a JPEG alone it ends with the beginning of the first scan
+    _, found, scan = head.rpartition(START_OF_SCAN)
+    one = "progressive" not in picture.info and found and scan[2:3] == bytes([picture.layers])
+    scans = 1 if one else _content(file).count(START_OF_SCAN)
+    if scans * picture.width * picture.height > MOST_SCANNED:
+        raise PhotoError(f"refused, its {picture.width} x {picture.height} pixels are drawn {scans:,} times over")
+
+
 def _shrink_jpeg(picture: Image.Image, max_side: int | None) -> None:
     """Ask the decoder of a JPEG for the smallest of its scales with at least `max_side` pixels on the long side."""
     if max_side and picture.format in JPEG_FORMATS:
@@ -273,8 +318,8 @@ def _read_cut_jpeg(content: bytes, max_side: int | None) -> tuple[Image.Image, s
     start_of_scan = content.rfind(START_OF_SCAN)
     components = content[start_of_scan + 4]
     last_bits = content[start_of_scan + 7 + 2 * components] & 15  # 0: this scan brings the lowest bits
-    decoded = []
-    for end in (b"", _noise_after(content)):
+    decoded, noise = [], _noise_after(content, start_of_scan)
+    for end in (b"", noise):
         picture = JpegImagePlugin.JpegImageFile(io.BytesIO(content + end + b"\xff\xd9"))
         _shrink_jpeg(picture, max_side)
         picture.load()
@@ -287,27 +332,52 @@ def _read_cut_jpeg(content: bytes, max_side: int | None) -> tuple[Image.Image, s
     return decoded[0], f"the file is cut off, {share} of the picture is missing"
 
 
-def _noise_after(content: bytes) -> bytes:
+def _noise_after(content: bytes, start_of_scan: int) -> bytes:
     """Several times as much as there is of a JPEG whose end is missing: it must last to the end of the picture.
 
-    With restart markers where that JPEG has them: a decoder passes over all else until the next one.
+    With restart markers where that JPEG has them: a decoder passes over all else until the next one. Raises OSError
+    where more than half of the intervals between these are missing.
     """
     noise = bytes(range(1, 255))
-    if RESTART_INTERVAL not in content:
+    marked = content.rfind(RESTART_INTERVAL)
+    interval = int.from_bytes(content[marked + 4 : marked + 6], "big") if marked >= 0 else 0
+    if not interval:
         return noise * (16 + len(content) // 64)
-    markers = re.findall(rb"\xff([\xd0-\xd7])", content[content.rfind(START_OF_SCAN) :])
-    following, interval = 0xD0, len(content) // max(1, len(markers))
-    if markers:
-        following = 0xD0 + (markers[-1][0] - 0xD0 + 1) % 8
-    between = noise * (1 + 4 * interval // len(noise))
-    numbers = (0xD0 + (following - 0xD0 + i) % 8 for i in range(16 * len(markers) + 64))
+    markers = re.findall(rb"\xff([\xd0-\xd7])", content[start_of_scan:])
+    missing = math.ceil(_units(content, start_of_scan) / interval) - len(markers)
+    if missing > len(markers) + 2:
+        raise OSError("truncated, too much of it is missing")
+    following = 0xD0 + (markers[-1][0] - 0xD0 + 1) % 8 if markers else 0xD0
+    length = 32 + 4 * (len(content) - start_of_scan) // max(1, len(markers))
+    between = (noise * (1 + length // len(noise)))[:length]
+    numbers = (0xD0 + (following - 0xD0 + i) % 8 for i in range(missing + 8))
     return b"".join(between + bytes([0xFF, number]) for number in numbers)
+
+
+def _units(content: bytes, start_of_scan: int) -> int:
+    """How many blocks the last scan of a JPEG has, or, where it has several components, groups of blocks."""
+    picture = JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+    samplings = {layer[0]: layer[1:3] for layer in picture.layer}  # component -> times across and down
+    most = [max(times) for times in zip(*samplings.values(), strict=True)]
+    sides = [math.ceil(side / (8 * times)) for side, times in zip(picture.size, most, strict=True)]
+    if content[start_of_scan + 4] == 1:
+        own = samplings[content[start_of_scan + 5]]
+        sides = [
+            math.ceil(math.ceil(side * times / of_all) / 8)
+            for side, times, of_all in zip(picture.size, own, most, strict=True)
+        ]
+    return math.prod(sides)
 
 
 def _upright(picture: Image.Image) -> np.ndarray:
     """Turned as its EXIF data say -> (H, W, 3) uint8 RGB."""
+    return np.ascontiguousarray(_to_rgb(_turned(picture)))
+
+
+def _turned(picture: Image.Image) -> Image.Image:
+    """As its EXIF data say."""
     turn = ORIENTATIONS.get(picture.getexif().get(ExifTags.Base.Orientation))
-    return np.ascontiguousarray(_to_rgb(picture if turn is None else picture.transpose(turn)))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _to_rgb(picture: Image.Image) -> np.ndarray:
@@ -319,7 +389,11 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
         gray = np.nan_to_num(gray, nan=low, posinf=high, neginf=low)
         if picture.mode != "F" and low >= 0:  # as many bits as its brightest pixel needs: 8, 12 or 16
             low, high = 0.0, next(2.0**bits - 1 for bits in (8, 12, 16, 32) if high < 2.0**bits)
-        gray = np.clip((gray - low) * (255.0 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
+        span = max(float(high) - float(low), 1e-6)
+        gray /= 2  # halves do not overflow
+        gray -= low / 2
+        gray *= 510.0 / span
+        gray = np.clip(gray, 0, 255, out=gray).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")

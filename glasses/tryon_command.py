@@ -13,12 +13,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from .files import whole_file
 from .frames import FRAMES, check_picture
 from .output import one_line
-from .photos import PhotoError, read_photo
+from .photos import PhotoError, read_photo, read_transparent
 from .pipeline import GlassesPipeline
 from .tryon import try_on
 
@@ -79,14 +79,13 @@ def read_frame(name: str) -> str | np.ndarray | None:
         return None if name == "none" else name
     if not Path(name).suffix and not os.path.isfile(name):
         raise ValueError(f"unknown frame {name!r}: give {', '.join([*FRAMES, *OTHERS])}, or a transparent FILE.png")
+    if not os.path.exists(name):
+        raise ValueError(f"--frame: there is no file {name}")
     try:
-        with Image.open(name) as picture:
-            rgba = np.array(ImageOps.exif_transpose(picture).convert("RGBA"))
+        rgba = read_transparent(name)
         check_picture(rgba)
-    except FileNotFoundError as error:
-        raise ValueError(f"--frame: there is no file {name}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"--frame: {name}: {getattr(error, 'strerror', None) or error}") from error
+    except (PhotoError, ValueError) as error:
+        raise ValueError(f"--frame: {name}: {error}") from error
     return rgba
 
 

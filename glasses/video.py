@@ -30,6 +30,8 @@ MATRICES = (1, 4, 5, 7, 9)  # from RGB and back, as FFmpeg numbers them
 BT601 = 5  # the matrix that a film is taken to be in if it does not say
 VIDEO_RANGE = 1  # black is 16, white 235
 MISSING = 0.5  # seconds: a film that ends so much earlier than it says is cut off
+# FFmpeg's formats that name other files or addresses, and are no film themselves: who sent the list would choose them.
+LISTS = {"hls", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "vobsub", "webm_dash_manifest"}
 TICKS = Fraction(1, 90_000)  # seconds: of a film that has no time base of its own, as that of a camera
 
 
@@ -201,7 +203,8 @@ def _open(path: str | os.PathLike):
         if not status.st_size:
             raise VideoError("the file is empty")
         # "file:": a name with a colon is no address; not every title is UTF-8
-        return av.open(f"file:{os.fspath(path)}", metadata_errors="replace")
+        options = {"format_whitelist": ",".join(sorted(av.formats_available - LISTS)), "protocol_whitelist": "file"}
+        return av.open(f"file:{os.fspath(path)}", options=options, metadata_errors="replace")
     except FileNotFoundError as error:
         raise VideoError("no such file") from error
     except PermissionError as error:

@@ -131,7 +131,16 @@ def test_what_is_no_list_is_refused_in_a_line(tmp_path, capsys):
     (tmp_path / "other.csv").write_text("file\na.jpg\n")
     (tmp_path / "other.parquet").write_text("file\na.jpg\n")
     (tmp_path / "no pictures").mkdir()
+    (tmp_path / "long.csv").write_text("path\n" + "x" * 200_000 + "\n")
+    pd.DataFrame({"path": ["a.jpg", "b.jpg"]}).to_parquet(tmp_path / "whole.parquet")
+    content = bytearray((tmp_path / "whole.parquet").read_bytes())
+    content[4:20] = b"\xff" * 16
+    (tmp_path / "damaged.parquet").write_bytes(content)
+    pd.DataFrame({"path": [[1, 2]]}).to_parquet(tmp_path / "numbers.parquet")
     for name, why in (
+        ("long.csv", "cannot be read: field larger than field limit"),
+        ("damaged.parquet", "cannot be read: "),
+        ("numbers.parquet", "cannot be read: Unsupported cast"),
         ("empty.txt", "names no photos"),
         ("other.csv", "no column `path`"),
         ("other.parquet", "no Parquet file"),

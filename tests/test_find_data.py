@@ -212,3 +212,58 @@ def test_unpack_is_whole_or_not_at_all(tmp_path, compression):
     with pytest.raises(DataError, match=r"there is no test\.csv in it"):
         find_data.unpack(archive, folder, ["test.csv"])
     assert len(KaggleGlasses(folder)) == 6, "what was there stays where the new archive is not better"
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/escaped", "a/../../escaped"])
+def test_no_name_in_an_archive_leads_out_of_its_folder(tmp_path, name):
+    archive, home = tmp_path / "home" / "a.zip", tmp_path / "home"
+    home.mkdir()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("train.csv", "id,glasses\n")
+        file.writestr(name, "x")
+    folder = find_data.unpack(archive, home / "data", ["train.csv"])
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert [path.name for path in home.iterdir()] == ["data"]
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["escaped", "train.csv"]
+
+
+def test_a_link_in_an_archive_is_none_when_it_is_unpacked(tmp_path):
+    link = zipfile.ZipInfo("link")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("train.csv", "id,glasses\n")
+        file.writestr(link, "/etc/passwd")
+    folder = find_data.unpack(tmp_path / "a.zip", tmp_path / "data", ["train.csv"])
+    assert not (folder / "link").is_symlink()
+    assert (folder / "link").read_text() == "/etc/passwd"
+
+
+def test_an_archive_that_would_fill_the_disk_is_not_unpacked(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("train.csv", bytes(5_000_000))
+    monkeypatch.setattr(find_data.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=4_000_000))
+    with pytest.raises(DataError, match=r"a\.zip: needs 5,000,000 bytes unpacked, and 4,000,000 are free; make room"):
+        find_data.unpack(tmp_path / "a.zip", tmp_path / "data", ["train.csv"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_any_damage_of_an_archive_is_one_line(tmp_path):
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("train.csv", b"id,glasses\n" * 99)
+    whole = (tmp_path / "whole.zip").read_bytes()
+    body = whole.index(b"train.csv") + len("train.csv")
+    for number, damage in enumerate((b"\xff" * 40, bytes(range(40)), b"\x05\x00\x05\x00" + b"\xff" * 36)):
+        archive = tmp_path / f"{number}.zip"
+        archive.write_bytes(whole[:body] + damage + whole[body + 40 :])
+        with pytest.raises(DataError, match=r"damaged archive, deleted; run again|cannot unpack") as caught:
+            find_data.unpack(archive, tmp_path / "data", ["train.csv"])
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "data").exists()
+    odd = tmp_path / "odd.zip"
+    odd.write_bytes(whole.replace(b"train.csv", b"\xfftrain.c"))
+    flagged = bytearray(odd.read_bytes())
+    for at in (6, flagged.rfind(b"PK\1\2") + 8):
+        flagged[at + 1] |= 8  # its names are UTF-8, it says
+    odd.write_bytes(flagged)
+    with pytest.raises(DataError, match="damaged archive, deleted"):
+        find_data.unpack(odd, tmp_path / "data", ["train.csv"])

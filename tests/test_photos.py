@@ -2,7 +2,9 @@
 
 import io
 import os
+import subprocess
 import sys
+import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -356,3 +358,92 @@ def test_every_bad_file_is_one_line(tmp_path):
             read_image(tmp_path / name)
         assert word in str(caught.value), name
         assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------- what damaged files have brought up
+
+
+def test_a_picture_that_is_a_program_does_not_run(tmp_path, monkeypatch):
+    """Pillow starts Ghostscript to read PostScript, whatever the file is called."""
+    chart().save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
+    for name in ("run", "call", "check_call", "Popen"):
+        monkeypatch.setattr(subprocess, name, lambda *_, **__: pytest.fail("a program was started"))
+    for source in (tmp_path / "a.jpg", (tmp_path / "a.jpg").read_bytes()):
+        with pytest.raises(PhotoError, match=r"^EPS is a program that draws, not a picture: save it as PNG or JPEG$"):
+            read_photo(source)
+
+
+def test_a_jpeg_that_is_drawn_over_and_over_is_refused(tmp_path):
+    whole = jpeg(chart(2000, 2000), progressive=True)
+    start = whole.rfind(b"\xff\xda")
+    first, scan = whole[:start], whole[start:-2]
+    (tmp_path / "a.jpg").write_bytes(first + 5000 * scan + whole[-2:])
+    for source in (tmp_path / "a.jpg", (tmp_path / "a.jpg").read_bytes()):
+        with pytest.raises(PhotoError, match=r"^refused, its 2000 x 2000 pixels are drawn 5,\d\d\d times over$"):
+            read_photo(source)
+    assert (read_photo(first + 20 * scan + whole[-2:]).image == read_photo(whole).image).all()
+
+
+def test_scans_of_a_jpeg_that_is_not_progressive_are_counted_too():
+    """Its components one after the other, which Pillow cannot write: a grey one, whose scan is there once for each."""
+    whole = jpeg(chart(2000, 2000).convert("L"))
+    header, start = whole.find(b"\xff\xc0"), whole.find(b"\xff\xda")
+    components = b"\1\x11\0\2\x11\0\3\x11\0"
+    frame = b"\xff\xc0\0\x11" + whole[header + 4 : header + 9] + b"\3" + components
+    scan = whole[start:-2]
+    several = [scan[:5] + bytes([number]) + scan[6:] for number in (1, 2, 3)]
+    head = whole[:header] + frame + whole[header + 13 : start]
+    assert (read_photo(head + b"".join(several) + whole[-2:]).image.std() > 0).all()
+    with pytest.raises(PhotoError, match="times over"):
+        read_photo(head + b"".join(several) * 500 + whole[-2:])
+
+
+@pytest.mark.parametrize("compression", ["group4", "tiff_adobe_deflate", "tiff_lzw"])
+def test_libtiff_says_nothing_beside_the_one_line(capfd, compression):
+    """Of itself it prints what is wrong with a file, line after line."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.tile(np.array([0, 1, 1, 0], bool), (90, 25))).save(buffer, "TIFF", compression=compression)
+    content = bytearray(buffer.getvalue())
+    with Image.open(buffer) as picture:
+        start = picture.tag_v2[273][0]  # of its only strip
+    content[start : start + 12] = bytes(range(12))
+    with pytest.raises(PhotoError, match=r"^damaged picture: .*$"):
+        read_photo(bytes(content))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_floats_of_any_size_are_greys_without_a_warning(tmp_path):
+    most = np.finfo(np.float32).max
+    Image.fromarray(np.array([[-most, 0, most, np.inf, np.nan]], np.float32)).save(tmp_path / "a.tiff")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(tmp_path / "a.tiff")[0][0, :, 0].tolist() == [0, 127, 255, 255, 0]
+
+
+def test_what_pillow_logs_stays_off_stderr(capfd):
+    code = (
+        "import glasses.photos, logging; logging.getLogger('PIL.TiffImagePlugin').error('more samples than it reads')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_put_in_place_of_a_missing_end_is_not_many_times_the_file(hopper):
+    """A few bytes between markers, or a file that has none though it says so."""
+    picture = Image.open(hopper).convert("RGB").resize((1000, 1172))
+    whole = jpeg(picture, restart_marker_blocks=1)
+    for content in (whole[: int(0.97 * len(whole))], jpeg(picture)[:-100]):
+        if content not in whole:
+            content = content.replace(b"\xff\xda", b"\xff\xdd\0\4\xff\xff\xff\xda", 1)
+        noise = photos._noise_after(content, content.rfind(b"\xff\xda"))
+        assert len(content) < 16 * len(noise) < 16 * 60 * len(content)
+        assert read_photo(content).warning.startswith("the file is cut off")
+
+
+def test_a_few_bytes_of_a_jpeg_with_restart_markers_that_claims_to_be_huge():
+    whole = bytearray(jpeg(chart(400, 300), restart_marker_blocks=1))
+    header = whole.find(b"\xff\xc0")
+    whole[header + 5 : header + 9] = (12_000).to_bytes(2, "big") * 2
+    with pytest.raises(PhotoError, match="truncated, too much of it is missing"):
+        read_photo(bytes(whole[:-2]))

@@ -350,6 +350,14 @@ def test_the_shipped_limits_are_those_that_are_told():
     assert limits.requests >= 50
     words = description(limits)["paths"]["/predict"]["post"]["responses"]["413"]["description"]
     assert "25 MB" in words
+    told = (ROOT / "SECURITY.md").read_text().replace(",", "")
+    for value, what in (
+        (limits.file // 10**6, "million bytes a photo"),
+        (limits.files, f"photos and {limits.body // 10**6} million bytes a request"),
+        (limits.memory // 10**6, "million bytes of all requests"),
+        (limits.requests, f"requests and {limits.connections} connections"),
+    ):
+        assert f" {value} {what}" in " ".join(told.split())
 
 
 def test_a_client_that_announces_too_much_is_told_before_it_sends(small):

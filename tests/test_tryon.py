@@ -362,7 +362,7 @@ def test_command_refuses(capsys, here, astronaut, nobody):
         (2, "unknown frame 'monocle': give round, rimless", [astronaut, "--frame", "monocle"]),
         (2, "has no transparency: erase its background", [astronaut, "--frame", "opaque.png"]),
         (2, "there is no file gone.png", [astronaut, "--frame", "gone.png"]),
-        (2, "text.jpg: cannot identify", [astronaut, "--frame", "text.jpg"]),
+        (2, "text.jpg: not a picture", [astronaut, "--frame", "text.jpg"]),
         (2, "is read by this command", [astronaut, "--output", astronaut]),
         (2, "is read by this command", [astronaut, "--frame", "green.png", "--output", "green.png"]),
         (2, "there is no folder", [astronaut, "--output", "no/such/x.jpg"]),

@@ -196,6 +196,12 @@ def test_what_is_no_film_says_so(tmp_path):
     assert refused(file("text.txt", b"no film at all\n" * 40)) == "not a film in a format FFmpeg reads"
     assert refused(file("empty.mp4", b"")) == "the file is empty"
     assert refused(file("list.m3u8", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")).startswith("not a film")
+    segment = write(tmp_path / "elsewhere.ts", noise(10))
+    for name, text in (
+        ("list.m3u8", f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\nfile://{segment}\n#EXT-X-ENDLIST\n"),
+        ("list.ffconcat", f"ffconcat version 1.0\nfile {segment.name}\n"),
+    ):
+        assert refused(file(name, text.encode())).startswith("not a film"), "it names another file"
     assert "its index is missing" in refused(file("cut.mp4", whole[: len(whole) // 2]))
     with av.open(str(tmp_path / "cover.mp3"), "w") as sound:
         tone, cover = sound.add_stream("libmp3lame", rate=RATE, layout="stereo"), sound.add_stream("mjpeg", rate=1)
