@@ -4,6 +4,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,10 +24,16 @@ from benchmarks import campaign, clients, troubles  # noqa: E402
 from benchmarks.campaign import BatchJob, TrainingJob, kill_often, merged  # noqa: E402
 from benchmarks.clients import MISDEEDS, WELL, Diary, Material, behave, measure_load, statuses  # noqa: E402
 from benchmarks.troubles import TROUBLES, Archive  # noqa: E402
+from conftest import ROOT  # noqa: E402
+from data_load import MeGlass  # noqa: E402
+from detector_architectures import load_detector  # noqa: E402
+from face_cache import CachedFaces  # noqa: E402
 from glasses import GlassesPipeline, batch_command, cli  # noqa: E402
 from glasses.batch_workers import Result  # noqa: E402
+from glasses.files import MACHINE, remove_partials, whole_file  # noqa: E402
 from glasses.uploads import Limits  # noqa: E402
 from test_server import serving  # noqa: E402
+from train import Trainer  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at processes as Linux shows them")
 NOTHING = {"lost": 0, "doubled": 0, "different": 0, "strays": 0}
@@ -146,7 +154,7 @@ def test_a_trouble_is_reported_and_loses_nothing(archive, expected, name):
     record = row.as_record()
     assert {key: record[key] for key in NOTHING} == NOTHING
     assert (record["crashes"], record["hangs"]) == (0, 0)
-    assert all(run.status == 1 for run in row.runs)  # three photos are broken
+    assert all(run.status == 1 for run in row.runs)  # some photos are broken
 
 
 def test_a_command_that_crashes_is_counted(tmp_path):
@@ -257,6 +265,42 @@ def test_statuses_are_those_of_each_response():
     first = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n{body}"
     assert statuses(f"{first}HTTP/1.1 400 Bad Request\r\n\r\nInvalid".encode()) == (200, 400)
     assert statuses(b"") == ()
+
+
+# ------------------------------------------------------------------------------- what killed processes leave
+
+
+def test_what_a_killed_process_had_begun_is_taken_away(tmp_path):
+    """And what others have begun that are at work, or of another machine, is not."""
+    code = f"from glasses.files import whole_file\nwith whole_file({str(tmp_path / 'a')!r}) as partial:\n"
+    code += "    partial.touch()\n    print(flush=True)\n    input()\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()
+        (of_other,) = tmp_path.iterdir()
+        remove_partials(tmp_path)
+        assert of_other.exists(), "it is at work"
+        elsewhere = of_other.with_name(of_other.name.replace(MACHINE, "0000"))
+        elsewhere.touch()
+        other.kill()
+        other.wait()
+        with whole_file(tmp_path / "b") as partial:
+            partial.touch()
+            remove_partials(tmp_path)
+            assert set(tmp_path.iterdir()) == {elsewhere, partial}
+
+
+def test_what_a_killed_training_had_begun_is_taken_away(meglass, tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    left = [tmp_path / folder / f".abc.{MACHINE}.{ended.pid}.part" for folder in ("cache", "out")]
+    for file in left:
+        file.parent.mkdir()
+        file.touch()
+    faces = {"meglass": CachedFaces(MeGlass(meglass), load_detector("center"), tmp_path / "cache")}
+    Trainer(faces, faces, tmp_path / "out", 1, batch=16, workers=0).fit(lambda history: None)
+    assert not [file for file in left if file.exists()]
 
 
 # ---------------------------------------------------------------------------------------------------- the table

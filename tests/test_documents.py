@@ -95,6 +95,9 @@ def test_a_number_that_was_changed_by_hand_is_found(tmp_path):
         ("scale-growth", "scale", "seconds"),
         ("scale-plan", "scale", "mb_late"),
         ("scale-cluster", "scale", "seconds"),
+        ("campaign", "campaign", "count"),
+        ("campaign-phases", "campaign", "count"),
+        ("campaign-load", "campaign", "mb_late"),
     ],
 )
 def test_a_sentence_follows_what_was_measured(tmp_path, name, table, column):
