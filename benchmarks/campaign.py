@@ -49,18 +49,17 @@ def watch(event, arguments, mark=os.environ["CAMPAIGN_MARK"], seen=os.environ["C
         os.close(os.open(seen, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
 sys.addaudithook(watch)
 """  # a process so touches a file when it opens the first one whose path holds the mark: it has begun its work
-SHORT = {"planning": 0.05, "loading": 1.0, "answering": 0.5, "writing": 0.0, "cutting faces": 1.0, "ending": 0.1}
 
 
 class Job:
     """A command that is killed, and goes on by being given again.
 
     home: a folder of its own. out: what it writes. command: as it is given each time. mark: what the path of the first
-    file holds that it opens for its work. life: seconds within which it is killed at the latest, but for phases that
-    are waited for.
+    file holds that it opens for its work. life: seconds within which it is killed where no phase is waited for. short:
+    the phases that can be, and in how many seconds after their beginning it is killed at the latest.
     """
 
-    mark, life = "", 5.0
+    mark, life, short = "", 5.0, {}
 
     def __init__(self, home: Path, command: Sequence[object], out: Path):
         self.home, self.command, self.out = home, [sys.executable, *map(str, command)], out
@@ -72,6 +71,7 @@ class Job:
         """It at work, in a group of processes of its own; what it says is in told.txt."""
         paths = os.pathsep.join(map(str, [ROOT, self.home / "watch"]))
         environment = os.environ | {"PYTHONPATH": paths, "CAMPAIGN_MARK": self.mark, "CAMPAIGN_SEEN": str(self.seen)}
+        environment["RAY_TMPDIR"] = str(self.home)
         with open(self.home / "told.txt", "w") as told:
             return subprocess.Popen(
                 self.command, cwd=self.home, env=environment, stdout=told, stderr=told, start_new_session=True
@@ -108,7 +108,7 @@ def is_new(file: Path, began: float) -> bool:
 class BatchJob(Job):
     """`glasses batch` by an engine. expected: the folder that it writes without any trouble."""
 
-    mark = "/photos/"
+    mark, short = "/photos/", {"planning": 0.05, "loading": 1.0, "answering": 0.5, "writing": 0.0, "ending": 0.1}
 
     def __init__(self, archive: Archive, engine: str, expected: Path):
         command = archive.command(f"by {engine}", "--engine", engine)[1:]
@@ -145,7 +145,7 @@ class BatchJob(Job):
 class TrainingJob(Job):
     """`train.py` on the synthetic faces. expected: the folder of a run without any trouble."""
 
-    mark, life = ".npy", 20.0
+    mark, life, short = ".npy", 20.0, {"cutting faces": 5.0, "writing": 0.0, "ending": 8.0}
     EPOCHS = 10
     FILES = ("glasses.safetensors", "glasses.onnx", "log.csv", "config.json")
 
@@ -221,8 +221,8 @@ def wait_for_moment(job: Job, process: subprocess.Popen, began: float, chance: r
             time.sleep(0.01)
         return
     while process.poll() is None and job.phase(began, process.pid) != goal and time.time() < began + 4 * job.life:
-        time.sleep(0.001)
-    time.sleep(chance.uniform(0, SHORT[goal]))
+        time.sleep(0.002)
+    time.sleep(chance.uniform(0, job.short[goal]))
 
 
 def stop_tree(process: int) -> list[psutil.Process]:
@@ -351,7 +351,7 @@ def main() -> int:
         parser.error(f"there is no {unknown.pop()}: choose from {', '.join(PARTS)}")
     file = RESULTS / "campaign.csv"
     for part in options.parts or PARTS:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             if part == "load":
                 rows = measure_load(options.minutes, options.clients, options.seed)
             else:
