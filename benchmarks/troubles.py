@@ -27,13 +27,14 @@ from typing import NamedTuple
 import psutil
 import pyarrow.parquet as pq
 import skimage
+from PIL import Image
 
 from benchmarks.report import ROOT
-from benchmarks.serve import write_photos
 from glasses.batch_plan import HIDDEN
+from sample_photos import sample_photos
 
 HANG = 900  # seconds after which a command that should have ended hangs
-NOBODY = ("chelsea.png", "coffee.png", "rocket.jpg")  # of scikit-image
+SIDE = 160  # pixels of the long side: what is tried does not depend on it, and small ones are answered sooner
 BROKEN = 25  # of so many photos one is broken
 PLANNED = {"plan.json", "manifest.parquet", "run.json", "lock"}  # what a batch keeps for itself
 
@@ -54,7 +55,7 @@ class Run(NamedTuple):
 class Archive:
     """A folder with so many photos in photos/a and photos/b, and list.txt, which names them in no order.
 
-    Links to two portraits and three pictures of nobody; one of BROKEN is no photo, is cut off, or is not there.
+    Links to two portraits and a picture of a cat; one of BROKEN is no photo, is cut off, or is not there.
     """
 
     def __init__(self, home: Path, count: int, shard: int = 50):
@@ -121,7 +122,12 @@ class Archive:
 def write_sources(folder: Path) -> dict[str, list[Path]]:
     """The files that the links lead to: "photos", and what is "broken"."""
     folder.mkdir(parents=True)
-    photos = [*write_photos(folder, 2), *(Path(skimage.__file__).parent / "data" / name for name in NOBODY)]
+    files = [*sample_photos().values(), Path(skimage.__file__).parent / "data" / "chelsea.png"]
+    photos = [folder / f"{file.stem}.jpg" for file in files]
+    for file, small in zip(files, photos, strict=True):
+        picture = Image.open(file).convert("RGB")
+        picture.thumbnail((SIDE, SIDE))
+        picture.save(small, quality=90)
     whole = photos[0].read_bytes()
     contents = {"cut.jpg": whole[: len(whole) // 2], "end.jpg": whole[:-200], "empty.png": b"", "text.jpg": b"no photo"}
     broken = [folder / name for name in (*contents, "gone.jpg", "folder.jpg", "pipe.jpg")]
@@ -302,7 +308,7 @@ def connection_breaks(archive: Archive, expected: Path, chance: random.Random, c
         addresses = [f"http://127.0.0.1:{server.server_address[1]}/{path}" for path in chosen]
         (archive.home / "addresses.txt").write_text("".join(f"{address}\n" for address in addresses))
         whole = archive.run("whole", source="addresses.txt")
-        large = [path for path in chosen if (archive.home / path).stat().st_size > 10_000]
+        large = [path for path in chosen if (archive.home / path).stat().st_size > 2000]
         handler.broken = {f"/{path}" for path in chance.sample(large, len(large) // 4)}
         broken = archive.run("broken", source="addresses.txt")
         reported = sum("cannot be fetched" in (row["error"] or "") for row in rows_of(broken.output))

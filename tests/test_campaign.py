@@ -217,7 +217,7 @@ def port():
 @pytest.mark.parametrize("misdeed", MISDEEDS, ids=lambda misdeed: misdeed.__name__)
 def test_each_misdeed_is_answered_as_it_may_be(port, material, misdeed):
     for seed in range(1 if misdeed.__name__.startswith("dripping") else 4):
-        assert misdeed(port, material, random.Random(seed)) in MISDEEDS[misdeed]
+        assert misdeed(int(port), material, random.Random(seed)) in MISDEEDS[misdeed]
     end = time.monotonic() + 20
     while port.server.gate.requests and time.monotonic() < end:
         time.sleep(0.05)
@@ -226,11 +226,11 @@ def test_each_misdeed_is_answered_as_it_may_be(port, material, misdeed):
 
 def test_a_wrong_answer_is_seen(port, material):
     diary, end = Diary(), time.monotonic() + 1.5
-    behave(port, material, random.Random(0), end, diary)
+    behave(int(port), material, random.Random(0), end, diary)
     assert set(diary.counts) == {(WELL, "right")}
     other = Material.__new__(Material)
     other.forms, other.answers = material.forms, [[answers[0] | {"probability": 0.5}] for answers in material.answers]
-    behave(port, other, random.Random(0), time.monotonic() + 0.5, diary)
+    behave(int(port), other, random.Random(0), time.monotonic() + 0.5, diary)
     assert diary.counts[WELL, "wrong"] > 0
     assert len(diary.seconds) == diary.counts[WELL, "right"]
 
