@@ -9,6 +9,7 @@ The others do one of MISDEEDS after the other, each of which may only be answere
 import json
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -77,8 +78,14 @@ def receive(client: socket.socket) -> bytes:
 
 
 def statuses(received: bytes) -> tuple[int, ...]:
-    """Of the responses, in their order."""
-    return tuple(int(line.split()[1]) for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1 "))
+    """Of the responses, in their order; one that does not tell its length is the last."""
+    found = []
+    while received.startswith(b"HTTP/1.1 "):
+        head, _, received = received.partition(b"\r\n\r\n")
+        found.append(int(head.split()[1]))
+        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        received = received[int(length[1]) :] if length else b""
+    return tuple(found)
 
 
 def ask(port: int, *pieces: bytes, pause: float = 0.0) -> tuple[int, ...]:
