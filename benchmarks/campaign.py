@@ -212,15 +212,15 @@ class Tally:
             print(f"ended with {status}: {job.told()}", flush=True)
 
 
-def wait_for_moment(job: Job, process: subprocess.Popen, began: float, chance: random.Random) -> None:
-    """Until the command is to be killed, or has ended."""
-    goal = chance.choice(job.ahead())
+def wait_for_moment(job: Job, process: subprocess.Popen, began: float, goal: str | None, chance: random.Random) -> None:
+    """Until the command is to be killed, or has ended. goal: one of `Job.ahead`; the ending is waited for long."""
     until = began + chance.uniform(0, job.life)
+    longest = began + (HANG if goal == "ending" else 4 * job.life)
     if goal is None:
         while process.poll() is None and time.time() < until:
             time.sleep(0.01)
         return
-    while process.poll() is None and job.phase(began, process.pid) != goal and time.time() < began + 4 * job.life:
+    while process.poll() is None and job.phase(began, process.pid) != goal and time.time() < longest:
         time.sleep(0.002)
     time.sleep(chance.uniform(0, job.short[goal]))
 
@@ -238,10 +238,10 @@ def stop_tree(process: int) -> list[psutil.Process]:
     return list(stopped.values())
 
 
-def kill_once(job: Job, chance: random.Random, tally: Tally) -> tuple[bool, list[psutil.Process]]:
+def kill_once(job: Job, goal: str | None, chance: random.Random, tally: Tally) -> tuple[bool, list[psutil.Process]]:
     """A life of the command: whether it ended by itself, and the workers that must end by themselves."""
     began, process = time.time(), job.start()
-    wait_for_moment(job, process, began, chance)
+    wait_for_moment(job, process, began, goal, chance)
     tree = stop_tree(process.pid)
     phase, alone = job.phase(began, process.pid), chance.random() < 0.5
     kill(tree[:1] if alone else tree)
@@ -260,13 +260,18 @@ def kill_once(job: Job, chance: random.Random, tally: Tally) -> tuple[bool, list
 
 
 def kill_often(job: Job, kills: int, minutes: float, chance: random.Random) -> Tally:
-    """Kill a job so often, or for so long, and let it end each time that it is complete or the last kill was done."""
-    tally, end = Tally(), time.monotonic() + 60 * minutes
+    """Kill a job so often, or for so long, and let it end each time that it is complete or the last kill was done.
+
+    The last of them, a tenth of the kills or a quarter of the time, are to fall where it ends.
+    """
+    tally, start = Tally(), time.monotonic()
+    end, late = start + 60 * minutes, start + 45 * minutes
     while tally.phases.total() < kills and time.monotonic() < end:
         job.clean()
         ended, workers = False, []
         while not ended and tally.phases.total() < kills and time.monotonic() < end:
-            ended, orphans = kill_once(job, chance, tally)
+            last = tally.phases.total() >= 0.9 * kills or time.monotonic() > late
+            ended, orphans = kill_once(job, "ending" if last else chance.choice(job.ahead()), chance, tally)
             workers += orphans
         if not ended:
             process = job.start()
