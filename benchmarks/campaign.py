@@ -270,7 +270,7 @@ def kill_often(job: Job, kills: int, minutes: float, chance: random.Random) -> T
         job.clean()
         ended, workers = False, []
         while not ended and tally.phases.total() < kills and time.monotonic() < end:
-            last = tally.phases.total() >= 0.9 * kills or time.monotonic() > late
+            last = tally.phases.total() >= kills - max(1, kills // 10) or time.monotonic() > late
             ended, orphans = kill_once(job, "ending" if last else chance.choice(job.ahead()), chance, tally)
             workers += orphans
         if not ended:
