@@ -197,19 +197,36 @@ def content(file: Path) -> bytes | None:
 
 @dataclass
 class Tally:
-    """What happened. phases: kills by the phase in which they fell. hangs: commands, and workers, that did not end."""
+    """What happened. phases: kills by the phase in which they fell. refused: commands that said why they could not
+    begin, as Ray does on a busy machine. hangs: commands, and workers, that did not end."""
 
     phases: Counter = field(default_factory=Counter)
     rounds: int = 0
+    refused: int = 0
     crashes: int = 0
     hangs: int = 0
     differences: Counter = field(default_factory=Counter)
 
-    def note_end(self, job: Job, status: int) -> None:
-        """Of a command that ended by itself."""
+    def note_end(self, job: Job, status: int) -> bool:
+        """Of a command that ended by itself; whether it did what it was to do."""
         if status not in (0, 1) or "Traceback" in job.told():
-            self.crashes += 1
+            refused = status == 2 and "no Ray cluster" in job.told()
+            self.refused += refused
+            self.crashes += not refused
             print(f"ended with {status}: {job.told()}", flush=True)
+        return status in (0, 1)
+
+    def finish(self, job: Job) -> None:
+        """Let a job come to its end; where it cannot begin it is given again."""
+        for _ in range(10):
+            process = job.start()
+            try:
+                if self.note_end(job, process.wait(HANG)):
+                    return
+            except subprocess.TimeoutExpired:
+                kill(tree_of(process.pid))
+                process.wait()
+                self.hangs += 1
 
 
 def wait_for_moment(job: Job, process: subprocess.Popen, began: float, goal: str | None, chance: random.Random) -> None:
@@ -239,7 +256,7 @@ def stop_tree(process: int) -> list[psutil.Process]:
 
 
 def kill_once(job: Job, goal: str | None, chance: random.Random, tally: Tally) -> tuple[bool, list[psutil.Process]]:
-    """A life of the command: whether it ended by itself, and the workers that must end by themselves."""
+    """A life of the command: whether it came to its end, and the workers that must end by themselves."""
     began, process = time.time(), job.start()
     wait_for_moment(job, process, began, goal, chance)
     tree = stop_tree(process.pid)
@@ -255,8 +272,7 @@ def kill_once(job: Job, goal: str | None, chance: random.Random, tally: Tally) -
     if status == -9:
         tally.phases[phase] += 1
         return False, tree[1:]
-    tally.note_end(job, status)
-    return True, tree[1:]
+    return tally.note_end(job, status), tree[1:]
 
 
 def kill_often(job: Job, kills: int, minutes: float, chance: random.Random) -> Tally:
@@ -274,12 +290,7 @@ def kill_often(job: Job, kills: int, minutes: float, chance: random.Random) -> T
             ended, orphans = kill_once(job, "ending" if last else chance.choice(job.ahead()), chance, tally)
             workers += orphans
         if not ended:
-            process = job.start()
-            try:
-                tally.note_end(job, process.wait(HANG))
-            except subprocess.TimeoutExpired:
-                kill(tree_of(process.pid))
-                tally.hangs += 1
+            tally.finish(job)
         _, alive = psutil.wait_procs(workers, 60)
         kill(alive)
         tally.hangs += len(alive)
@@ -296,7 +307,7 @@ def kill_rows(name: str, job: Job, options: argparse.Namespace, count: int) -> l
     seconds = time.monotonic() - start
     row = {"what": "kills", "count": tally.phases.total(), "rounds": tally.rounds, "of": count}
     row |= {key: tally.differences[key] for key in ("lost", "doubled", "different", "strays")}
-    rows = [row | {"crashes": tally.crashes, "hangs": tally.hangs, "seconds": seconds}]
+    rows = [row | {"refused": tally.refused, "crashes": tally.crashes, "hangs": tally.hangs, "seconds": seconds}]
     rows += [{"what": f"kills while {phase}", "count": number} for phase, number in sorted(tally.phases.items())]
     return [{"part": name} | row for row in rows]
 
