@@ -313,7 +313,7 @@ def campaign_phases(results: Results) -> str:
     for part, name in CAMPAIGN.items():
         of_part = table[(table["part"] == part) & table["what"].str.startswith("kills while ")]
         phases = [f"{row['count']:.0f} {row['what'].removeprefix('kills while ')}" for _, row in of_part.iterrows()]
-        parts.append(f"{name}: {', '.join(phases)}")
+        parts += [f"{name}: {', '.join(phases)}"] if phases else []
     return "; ".join(parts)
 
 
