@@ -34,6 +34,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
+from safetensors import safe_open
 
 from benchmarks.clients import measure_load
 from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
@@ -187,8 +188,15 @@ class TrainingJob(Job):
         }
 
 
-def content(file: Path) -> bytes | None:
-    return file.read_bytes() if file.is_file() else None
+def content(file: Path) -> object:
+    """What is in a file, None where there is none. Of weights: header and tensors, which may lie in any order in it."""
+    if not file.is_file():
+        return None
+    if file.suffix != ".safetensors":
+        return file.read_bytes()
+    with safe_open(file, "numpy") as opened:
+        header, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}
+    return header, {name: (one.dtype, one.shape, one.tobytes()) for name, one in tensors.items()}
 
 
 # ---------------------------------------------------------------------------------------------------- the kills
