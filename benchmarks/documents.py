@@ -313,7 +313,7 @@ def campaign_phases(results: Results) -> str:
     for part, name in CAMPAIGN.items():
         of_part = table[(table["part"] == part) & table["what"].str.startswith("kills while ")]
         phases = [f"{row['count']:.0f} {row['what'].removeprefix('kills while ')}" for _, row in of_part.iterrows()]
-        parts += [f"{name}: {', '.join(phases)}"] if phases else []
+        parts.append(f"{name}: {', '.join(phases) or 'not measured yet'}")
     return "; ".join(parts)
 
 
@@ -323,7 +323,8 @@ def campaign_load(results: Results) -> str:
     well, server = table.loc["well-behaved"], table.loc["the server"]
     rude = table[table.index.str.startswith("misbehaving")]
     more = server["mb_late"] / server["mb"] - 1
-    return (
+    notes = [line.removeprefix("note: ") for line in results.header("campaign") if line.startswith("note: ")]
+    text = (
         f"in {server['seconds'] / 60:.0f} minutes {well['count']:,.0f} requests were answered, {well['wrong']:.0f} "
         f"wrongly and {well['shed']:.0f} by 503, half of them within {well['p50_ms']:.0f} ms and 95 % within "
         f"{well['p95_ms']:.0f} ms; of {rude['count'].sum():,.0f} misdeeds of {len(rude)} kinds "
@@ -331,6 +332,7 @@ def campaign_load(results: Results) -> str:
         f"{table['hangs'].sum():.0f} hangs; the server holds {server['mb']:.0f} MB after a minute and "
         f"{server['mb_late']:.0f} MB at the end ({100 * abs(more):.1f} % {'more' if more >= 0 else 'less'})"
     )
+    return "; ".join([text, *notes])
 
 
 def of_model(model: str) -> dict[str, Callable[[Results], str]]:
