@@ -386,7 +386,8 @@ def main() -> int:
         earlier = pd.read_csv(file, comment="#") if file.is_file() else pd.DataFrame(columns=["part"])
         table = merged(earlier, rows)
         print(table.to_string(index=False), flush=True)
-        write_table(table, file, header(f"seed: {options.seed}", note=options.note))
+        lines = header(f"seed: {options.seed}; each part as it was last measured", note=options.note)
+        write_table(table, file, lines)
     return 0
 
 
