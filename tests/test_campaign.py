@@ -11,8 +11,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("fsspec")
@@ -133,12 +135,14 @@ def test_what_is_not_as_it_should_be_after_training(tmp_path, monkeypatch):
     for job, epochs in ((whole, "1 2 3 4 5"), (killed, "1 2 3 3 5")):
         job.out.mkdir()
         (job.out / "log.csv").write_text("epoch,loss\n" + "".join(f"{epoch},0.5\n" for epoch in epochs.split()))
-        (job.out / "glasses.safetensors").write_bytes(b"weights")
+        save_file({"a": np.zeros(2), "b": np.ones(3)}, job.out / "glasses.safetensors", {"config": "x", "kinds": "y"})
     assert whole.ahead() == [None, None, "cutting faces"]
     (killed.out / "config.json").touch()
     (killed.out / ".abc.7.part").touch()
     assert killed.differences() == {"lost": 1, "doubled": 1, "different": 2, "strays": 1}
     assert TrainingJob(tmp_path, "whole", tmp_path / "whole").differences() == NOTHING
+    save_file({"a": np.zeros(2), "b": np.zeros(3)}, killed.out / "glasses.safetensors", {"config": "x", "kinds": "y"})
+    assert killed.differences()["different"] == 3
     assert killed.phase(time.time(), 7) == "writing"
     assert killed.phase(time.time(), 8) == "starting"
 
