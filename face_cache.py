@@ -30,7 +30,7 @@ from data_load import FaceDataset, Label
 from detector_architectures import DETECTORS
 from detector_architectures.finder import WEIGHTS as FINDER
 from glasses.crops import CROP, Crop
-from glasses.files import whole_file
+from glasses.files import remove_partials, whole_file
 from glasses.keypoints import KEYPOINTS
 from glasses.photos import MAX_SIDE
 from glasses.pipeline import cut_faces, find_faces
@@ -172,6 +172,7 @@ def alignment_digest() -> str:
 
 
 def _write_crops(path: Path, dataset: FaceDataset, detector, crop: Crop) -> None:
+    remove_partials(path.parent)  # of runs that were killed: of a large data set they are large
     with whole_file(path) as partial:
         crops = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(dataset), crop.height, crop.width, 3))
 

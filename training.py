@@ -26,7 +26,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from glasses.files import whole_file
+from glasses.files import remove_partials, whole_file
 from models import read_checkpoint
 from run_config import RunConfig, Settings, in_words
 
@@ -155,6 +155,8 @@ class BaseTrainer:
         Raises ValueError as soon as a loss, or the column that chooses the best epoch, is no number.
         """
         epochs, done = self.settings.epochs, len(self.history)
+        if self.rank == 0:
+            remove_partials(self.out)  # of a run that was killed
         disable = None if self.rank == 0 else True  # None: shown in a terminal only
         with tqdm(total=epochs * self.steps, initial=done * self.steps, disable=disable) as bar:
             for epoch in range(done, epochs):

@@ -320,6 +320,52 @@ def fuzz_table(results: Results) -> str:
     return markdown(["of", *columns, "longest, s", "most, MB"], cells)
 
 
+CAMPAIGN = {"local": "`glasses batch`", "ray": "`glasses batch --engine ray`", "training": "`train.py`"}
+
+
+def campaign_table(results: Results) -> str:
+    """What was done to `glasses batch` and `train.py`, and what of it was left."""
+    table, rows = results["campaign"], []
+    for row in table[table["part"].isin(["troubles", *CAMPAIGN])].to_dict("records"):
+        if row["part"] != "troubles" and row["what"] != "kills":
+            continue
+        what = f"{CAMPAIGN[row['part']]}, killed" if row["part"] in CAMPAIGN else f"`glasses batch`: {row['what']}"
+        counts = [number(row[name], "{:.0f}") for name in ("count", "reported")]
+        counts += [f"{row[name]:.0f}" for name in ("lost", "doubled", "different", "strays", "crashes", "hangs")]
+        rows.append([what, *counts])
+    columns = ["trouble", "times", "reported", "lost", "doubled", "other bytes", "files left", "crashes", "hangs"]
+    return markdown(columns, rows)
+
+
+def campaign_phases(results: Results) -> str:
+    """How many kills fell into which phase."""
+    table = results["campaign"]
+    parts = []
+    for part, name in CAMPAIGN.items():
+        of_part = table[(table["part"] == part) & table["what"].str.startswith("kills while ")]
+        phases = [f"{row['count']:.0f} {row['what'].removeprefix('kills while ')}" for _, row in of_part.iterrows()]
+        parts.append(f"{name}: {', '.join(phases) or 'not measured yet'}")
+    return "; ".join(parts)
+
+
+def campaign_load(results: Results) -> str:
+    """How the server bears clients that misbehave."""
+    table = results["campaign"].query("part == 'load'").set_index("what")
+    well, server = table.loc["well-behaved"], table.loc["the server"]
+    rude = table[table.index.str.startswith("misbehaving")]
+    more = server["mb_late"] / server["mb"] - 1
+    notes = [line.removeprefix("note: ") for line in results.header("campaign") if line.startswith("note: ")]
+    text = (
+        f"in {server['seconds'] / 60:.0f} minutes {well['count']:,.0f} requests were answered, {well['wrong']:.0f} "
+        f"wrongly and {well['shed']:.0f} by 503, half of them within {well['p50_ms']:.0f} ms and 95 % within "
+        f"{well['p95_ms']:.0f} ms; of {rude['count'].sum():,.0f} misdeeds of {len(rude)} kinds "
+        f"{rude['wrong'].sum():.0f} were answered as they should not be; {server['crashes']:.0f} crashes, "
+        f"{table['hangs'].sum():.0f} hangs; the server holds {server['mb']:.0f} MB after a minute and "
+        f"{server['mb_late']:.0f} MB at the end ({100 * abs(more):.1f} % {'more' if more >= 0 else 'less'})"
+    )
+    return "; ".join([text, *notes])
+
+
 def of_model(model: str) -> dict[str, Callable[[Results], str]]:
     """The contents that each shipped network has."""
     return {
@@ -512,6 +558,9 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "scale-cluster": scale_cluster,
     "fuzz": fuzzed,
     "fuzz-table": fuzz_table,
+    "campaign": campaign_table,
+    "campaign-phases": campaign_phases,
+    "campaign-load": campaign_load,
     "container": lambda r: f"{r['container']['bytes'].iloc[0] / 1e6:.0f} MB",
     "nobody-held": lambda r: str(r["evaluation"].set_index("source").loc["nobody", "faces"].iloc[0]),
     "by-eye": lambda r: str(len(pd.read_csv(WEIGHTS / "finder_labels.csv"))),

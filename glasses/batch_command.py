@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -86,7 +86,9 @@ def _answer(plan: Plan, options: argparse.Namespace, prog: str) -> int:
             for result in _results(plan, numbers, again, workers, options, bar):
                 if result.failed:
                     run["failed"][result.number] = result.failed
-                    write_json(file, run)
+                    with suppress(OSError):  # what keeps a part from being written may keep this, too; it is told here
+                        plan.check_there()
+                        write_json(file, run)
                     bar.clear()
                     _tell(prog, f"part {result.number} of {len(plan.parts)} failed: {result.failed}")
     except BaseException:

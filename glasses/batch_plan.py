@@ -98,8 +98,13 @@ class Plan:
 
     def done(self) -> list[int]:
         """The numbers of the parts that are there."""
-        there = {file.name for file in Path(self.output).iterdir()}
+        there = set(_tables(self.output))
         return [number for number in range(len(self.parts)) if self.file(number).name in there]
+
+    def check_there(self) -> None:
+        """Raises FileNotFoundError where the folder has gone meanwhile, as a disk that is not mounted any more."""
+        if not (Path(self.output) / HIDDEN / "plan.json").is_file():
+            raise FileNotFoundError(f"{self.output} holds this batch no more: put it back")
 
     def strangers(self) -> list[str]:
         """Tables in the folder that are of no part."""
@@ -108,7 +113,7 @@ class Plan:
 
 
 def _tables(output: str | os.PathLike) -> Iterator[str]:
-    return (file.name for file in Path(output).iterdir() if file.suffix == ".parquet")
+    return (file.name for file in Path(output).glob("*.parquet"))
 
 
 def load_plan(output: str | os.PathLike) -> Plan:

@@ -66,6 +66,7 @@ def answer_shard(
     again: of a part that is there, answer the rows with an error once more. skip: rows that are not read, and why.
     tell: called with the number of each row before it is read. Raises OSError where the part cannot be written.
     """
+    plan.check_there()
     skip, paths, counts = skip or {}, plan.paths(number), Counter()
     before = read_part(plan, number) if again else [None] * len(paths)
     rows = []
@@ -147,6 +148,7 @@ def _outcome(row: Mapping) -> str:
 def write_part(plan: Plan, number: int, rows: list[dict]) -> None:
     """The table of a part, on the disk when it takes its name. The same rows give the same bytes. Raises OSError."""
     table = pa.Table.from_pylist(rows, SCHEMA)
+    plan.check_there()
     with whole_file(plan.file(number)) as partial, open(partial, "wb") as file:
         pq.write_table(table, file, row_group_size=len(rows), version="2.6", compression="snappy")
         file.flush()

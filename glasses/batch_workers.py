@@ -108,13 +108,16 @@ def _work(output: str, pipe: Connection, row) -> None:
     while True:
         try:
             number, again, skip = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # its parent has ended
             return
         try:
             answer = answer_shard(plan, number, pipeline, again, skip, tell), None
         except Exception as error:  # one part's trouble must not lose the others
             answer = Counter(), one_line(f"{type(error).__name__}: {error}")
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except OSError:  # as above: the part is there all the same
+            return
 
 
 def run_local(

@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -16,6 +17,7 @@ import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -32,7 +34,7 @@ from glasses import GlassesPipeline, batch_manifest  # noqa: E402
 from glasses.batch_manifest import read_input, sort_paths  # noqa: E402
 from glasses.batch_plan import PlanError, load_plan, locked, make_plan  # noqa: E402
 from glasses.batch_shard import answer_row, answer_shard, open_pipeline  # noqa: E402
-from glasses.batch_workers import LOADING, MOST_STRAYS, Task  # noqa: E402
+from glasses.batch_workers import LOADING, MOST_STRAYS, Task, _work  # noqa: E402
 
 SHARD = 3
 POISON = """
@@ -348,6 +350,21 @@ def test_a_photo_that_kills_its_process(home, tmp_path, undisturbed):
     (row,) = (row for row in rows(tmp_path / "out") if row["path"].endswith("poison.jpg"))
     assert row["error"] is None
     assert row["glasses"] == expected["photos/00.jpg"]["glasses"]
+
+
+def test_a_worker_whose_parent_has_ended_ends_without_a_word(home, undisturbed, monkeypatch, tmp_path):
+    """Also where the parent ends while the last row is read; the part is written."""
+    shutil.copytree(undisturbed, tmp_path / "out")
+    plan = load_plan(tmp_path / "out")
+    plan.file(2).unlink()
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    ours, theirs = multiprocessing.Pipe()
+    ours.send((2, False, {}))
+    ours.close()
+    _work(str(tmp_path / "out"), theirs, SimpleNamespace(value=LOADING))
+    assert parts(tmp_path / "out") == parts(undisturbed)
+    with pytest.raises(OSError, match="pipe"):
+        theirs.send("nobody reads it")
 
 
 def test_deaths_at_ever_other_photos_end():

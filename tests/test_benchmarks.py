@@ -274,12 +274,12 @@ def test_a_timing_that_fails_names_its_command(tmp_path):
         latency.time_file(tmp_path / "none.onnx", "cpu", 1)
 
 
+HELPERS = {"__init__", "networks", "report", "troubles", "clients"} | {"fuzz_files", "fuzz_inputs", "fuzz_worker"}
+
+
 @pytest.mark.parametrize(
     "name",
-    sorted(
-        {file.stem for file in (report.ROOT / "benchmarks").glob("*.py")}
-        - {"__init__", "networks", "report", "fuzz_files", "fuzz_inputs", "fuzz_worker"}
-    ),
+    sorted({file.stem for file in (report.ROOT / "benchmarks").glob("*.py")} - HELPERS),
 )
 def test_each_program_says_how_it_is_run(name):
     text = (report.ROOT / "benchmarks" / f"{name}.py").read_text()

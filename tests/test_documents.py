@@ -97,6 +97,9 @@ def test_a_number_that_was_changed_by_hand_is_found(tmp_path):
         ("scale-cluster", "scale", "seconds"),
         ("fuzz", "fuzz", "answered"),
         ("fuzz-table", "fuzz", "named"),
+        ("campaign", "campaign", "count"),
+        ("campaign-phases", "campaign", "count"),
+        ("campaign-load", "campaign", "mb_late"),
     ],
 )
 def test_a_sentence_follows_what_was_measured(tmp_path, name, table, column):
