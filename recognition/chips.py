@@ -114,7 +114,7 @@ def align_pictures(people: People, cache: str | os.PathLike = ".cache", workers:
 
     cache: where they are kept, each list of pictures in a folder of its own (`chips_folder`), which appears whole or
     not at all; an interrupted run goes on. workers: threads, as many as there are cores where it is None.
-    Raises ValueError for less than one worker, DataError where no picture shows a face.
+    Raises ValueError for less than one worker.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
@@ -178,8 +178,6 @@ def _join_blocks(people: People, blocks: Sequence[Path], folder: Path) -> None:
                 yield block[name]
 
     outcomes = np.concatenate(list(part("outcomes")))
-    if not (outcomes == FOUND).any():
-        raise DataError(f"{people.source}: no face in any of {len(people)} pictures in {people.root}; are they photos?")
     table = pd.DataFrame({"file": people.names(), "identity": people.identities, "outcome": outcomes})
     chips = (chip for of_block in part("chips") for chip in of_block)
     with whole_folder(folder) as partial:

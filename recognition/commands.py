@@ -155,7 +155,7 @@ def models_export(options: argparse.Namespace) -> None:
     if not sets:
         raise ValueError("on whose select part is the threshold to be set? Name data sets with --select-set")
     faces = select_faces(sets, options.cache, options.workers)
-    path = export_student(student, options.output, faces, options.weights)
+    path = export_student(student, options.output, faces, options.weights, {"data": sorted(faces)})
     written, views = Recognizer(path), next(iter(faces.values())).chips.views()
     chips = np.stack([views.view(face, 0) for face in range(min(256, len(views)))])
     least = agreement(StudentNetwork(student), written, chips)

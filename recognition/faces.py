@@ -61,6 +61,10 @@ def _of_people(value: str, seed: int, cache: str | os.PathLike, workers: int | N
     people, parts = open_learners(value), []
     for name in ("train", "select"):
         chips = align_pictures(people.part(name), cache, workers)
+        if not len(chips.pictures):
+            raise DataError(
+                f"{people.source}: no face in any picture of the part {name} in {people.root}; are they photos?"
+            )
         left_out = chips.left_out()
         print(f"{name} {people.source}: {len(chips.pictures)} faces{f'; left out: {left_out}' if left_out else ''}")
         parts.append(chips.views(seed))

@@ -177,8 +177,8 @@ def impostor_cosines(vectors: np.ndarray, names: Sequence[str], identities: Sequ
 
 def threshold_at(cosines: np.ndarray, rate: float = FALSE_ACCEPTS) -> float:
     """The lowest cosine that at most this share of the pairs of two people reaches."""
-    falling = np.sort(np.asarray(cosines, np.float64))[::-1]
-    return float(np.nextafter(falling[int(rate * len(falling))], np.inf))
+    falling = np.sort(np.asarray(cosines, np.float32))[::-1]
+    return float(np.nextafter(falling[int(rate * len(falling))], np.float32(np.inf)))
 
 
 # -------------------------------------------------------------------------------------------------------- glasses

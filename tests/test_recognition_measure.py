@@ -196,11 +196,9 @@ def test_class_accuracy_by_a_slow_loop():
     identities = [f"p{i}" for i in random.integers(12, size=70)]
     vectors = np.stack([centres[int(who[1:])] for who in identities]) + 0.6 * random.normal(size=(70, 6))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    vectors[[0, 30]] = np.nan
     names = [f"{i}.jpg" for i in range(70)]
     known, asked = held_out(names, identities)
-    assert {0, 30} & set(asked)
-    assert {0, 30} & {row for rows in known.values() for row in rows}
+    vectors[[asked[0], known[identities[asked[9]]][0]]] = np.nan
     right = 0
     for row in asked:
         best, nearest = -9.0, ""
