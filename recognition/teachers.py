@@ -42,13 +42,15 @@ class OnnxTeacher:
             raise ValueError(f"{path} is no teacher: it does not take (N, 3, 112, 112), but {entries[0].shape}")
         self.entry = entries[0].name
         self.digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-        self.batch = BATCH
-        chips = np.zeros((2, 112, 112, 3), np.uint8)
-        try:
-            vectors = self(chips)
-        except Exception:  # some are exported for one face and its mirror image, and say so only when they run
-            self.batch = 1
-            vectors = self(chips)
+        chips, vectors = np.zeros((2, 112, 112, 3), np.uint8), None
+        for self.batch in (BATCH, 1):  # some are exported for one face and its mirror image, and say so only here
+            try:
+                vectors = self(chips)
+                break
+            except Exception as error:  # onnxruntime raises a class of its own for each way to fail
+                reason = " ".join(str(error).split())
+        if vectors is None:
+            raise ValueError(f"{path} is no teacher: it does not answer for a face: {reason[-160:]}")
         self.size = vectors.shape[1]
 
     def __call__(self, chips: np.ndarray) -> np.ndarray:

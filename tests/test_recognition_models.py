@@ -29,17 +29,22 @@ from test_recognition_data import write_agedb, write_lfw
 SAMPLE = f"sample={ROOT / 'data' / 'sample'}"
 
 
-def write_teacher(path, size: int = 16, shape: tuple = ("N", 3, 112, 112)) -> np.ndarray:
-    """A network of random weights that sees each face in 14 x 14 places; returns its weights."""
+def write_teacher(path, size: int = 16, shape: tuple = ("N", 3, 112, 112), batch: int = -1) -> np.ndarray:
+    """A network of random weights that sees each face in 14 x 14 places; returns its weights.
+
+    batch: how many pictures it takes at once, though its input does not say so; -1: any number.
+    """
     weights = np.random.default_rng(0).normal(size=(3 * 14 * 14, size)).astype(np.float32)
     nodes = [
         helper.make_node("AveragePool", ["data"], ["small"], kernel_shape=[8, 8], strides=[8, 8]),
-        helper.make_node("Flatten", ["small"], ["flat"]),
+        helper.make_node("Reshape", ["small", "sizes"], ["flat"]),
         helper.make_node("MatMul", ["flat", "weights"], ["answer"]),
     ]
     entry = helper.make_tensor_value_info("data", TensorProto.FLOAT, shape)
     answer = helper.make_tensor_value_info("answer", TensorProto.FLOAT, ("N", size))
-    graph = helper.make_graph(nodes, "teacher", [entry], [answer], [numpy_helper.from_array(weights, "weights")])
+    sizes = np.array([batch, len(weights)])
+    constants = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(sizes, "sizes")]
+    graph = helper.make_graph(nodes, "teacher", [entry], [answer], constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return weights
 
@@ -73,8 +78,9 @@ def some_chips(count: int, side: int = 112) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------------ teachers
 
 
-def test_a_teacher_answers_for_a_face_and_its_mirror_image(tmp_path):
-    weights = write_teacher(tmp_path / "teacher.onnx")
+@pytest.mark.parametrize("batch", [-1, 2])
+def test_a_teacher_answers_for_a_face_and_its_mirror_image(tmp_path, batch):
+    weights = write_teacher(tmp_path / "teacher.onnx", batch=batch)
     teacher, chips = OnnxTeacher(tmp_path / "teacher.onnx"), some_chips(70)
     vectors = teacher(chips)
     assert (vectors.shape, vectors.dtype, teacher.size) == ((70, 16), np.float32, 16)
@@ -93,6 +99,10 @@ def test_what_is_no_teacher_is_one_line(tmp_path):
     write_teacher(tmp_path / "wide.onnx", shape=("N", 3, 112, "W"))
     with pytest.raises(ValueError, match=r"wide.onnx is no teacher: it does not take \(N, 3, 112, 112\)"):
         OnnxTeacher(tmp_path / "wide.onnx")
+    write_teacher(tmp_path / "three.onnx", batch=3)
+    with pytest.raises(ValueError, match=r"three.onnx is no teacher: it does not answer for a face: ") as error:
+        OnnxTeacher(tmp_path / "three.onnx")
+    assert "\n" not in str(error.value)
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(ValueError, match="does not hold a network"):
         OnnxTeacher(tmp_path / "text.onnx")
