@@ -45,6 +45,7 @@ SETS_OF_RUN = "sets.json"  # in the folder of a run: the data sets it was given,
 
 
 def triplets_make(options: argparse.Namespace) -> None:
+    """`triplets make`."""
     people = open_people(options.dataset)
     number = make_set(
         people, options.split, options.number, options.seed, options.store, options.cache, options.workers
@@ -57,6 +58,7 @@ def triplets_make(options: argparse.Namespace) -> None:
 
 
 def triplets_list(options: argparse.Namespace) -> None:
+    """`triplets list`."""
     rows = [(str(number), read_about(number, options.store)) for number in set_numbers(options.store)]
     names = ("dataset", "split", "number", "date")
     print_table(
@@ -65,6 +67,7 @@ def triplets_list(options: argparse.Namespace) -> None:
 
 
 def triplets_coverage(options: argparse.Namespace) -> None:
+    """`triplets coverage`."""
     triplets = open_set(options.set, options.store)
     words = {"people": "people", "several": "of those with several pictures, as anchors", "pictures": "pictures"}
     for what, (used, there) in coverage(triplets).items():
@@ -75,6 +78,7 @@ def triplets_coverage(options: argparse.Namespace) -> None:
 
 
 def models_distill(options: argparse.Namespace) -> None:
+    """`models distill`."""
     import cv2
 
     from models import pick_device
@@ -115,6 +119,7 @@ def models_distill(options: argparse.Namespace) -> None:
 
 
 def models_list(options: argparse.Namespace) -> None:
+    """`models list`."""
     rows = []
     for number in run_numbers():
         folder = RUNS / str(number)
@@ -127,6 +132,7 @@ def models_list(options: argparse.Namespace) -> None:
 
 
 def models_test(options: argparse.Namespace) -> None:
+    """`models test`."""
     if options.measure and not options.set.isdecimal():
         raise ValueError(f"--measure is of triplet sets, and {options.set} has a measure of its own: leave it out")
     if options.plot and options.set.isdecimal():
@@ -142,6 +148,7 @@ def models_test(options: argparse.Namespace) -> None:
 
 
 def models_export(options: argparse.Namespace) -> None:
+    """`models export`."""
     from glasses.recognizer import Recognizer
     from recognition.export import agreement, export_student
     from recognition.faces import select_faces
@@ -175,17 +182,17 @@ class Tested(NamedTuple):
 def open_test(value: str, measure: str, options: argparse.Namespace) -> Callable[[Network], Tested]:
     """What asks a network, by the number of a triplet set or a data set. Raises DataError where it is not there."""
     if value.isdecimal():
-        return partial(test_triplets, triplets=open_set(int(value), options.store), measure=measure)
+        return partial(_on_triplets, triplets=open_set(int(value), options.store), measure=measure)
     people = open_people(value)
     if isinstance(people, LFW):
         people.pairs()  # is the list whole? This is told now
-        return partial(test_lfw, people=people, options=options)
+        return partial(_on_lfw, people=people, options=options)
     if isinstance(people, MeGlass):
-        return partial(test_glasses, people=people, options=options)
+        return partial(_on_glasses, people=people, options=options)
     raise DataError(f"{value} has no measure of its own: give lfw, meglass, or the number of a triplet set of it")
 
 
-def test_triplets(network: Network, triplets: TripletSet, measure: str) -> Tested:
+def _on_triplets(network: Network, triplets: TripletSet, measure: str) -> Tested:
     vectors = triplets.chips.vectors(network)
     about = triplets.about
     of = f"({about['dataset']}, {about['split']})"
@@ -196,14 +203,14 @@ def test_triplets(network: Network, triplets: TripletSet, measure: str) -> Teste
     return Tested(f"class accuracy {100 * accuracy:.2f} % of {pictures} pictures of {people} people {of}", {})
 
 
-def test_lfw(network: Network, people: LFW, options: argparse.Namespace) -> Tested:
+def _on_lfw(network: Network, people: LFW, options: argparse.Namespace) -> Tested:
     row, cosines, same = measure_lfw(network, people, options.cache, options.workers)
     accuracy = f"{100 * row['accuracy']:.2f} % (deviation over the folds {100 * row['deviation']:.2f})"
     rest = f"equal error rate {100 * row['eer']:.2f} %; no face found in {row['not_found']} pictures"
     return Tested(f"{row['pairs']} pairs: {accuracy}; {rest}", {"LFW": (cosines, same)})
 
 
-def test_glasses(network: Network, people: MeGlass, options: argparse.Namespace) -> Tested:
+def _on_glasses(network: Network, people: MeGlass, options: argparse.Namespace) -> Tested:
     rows, pairs = measure_glasses(network, people, options.cache, options.workers)
     lines = []
     for row in rows:
@@ -327,6 +334,7 @@ def _command(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m recognition ...`; returns the exit status."""
     options = parse_arguments(arguments)
     try:
         options.function(options)
