@@ -82,7 +82,7 @@ def load_sources(
         if name == Rendered.source:
             parts.train[name] = whole
             continue
-        for part, faces in zip(parts, _deal_celeba(whole) if name == CelebA.source else _deal(whole), strict=True):
+        for part, faces in zip(parts, deal(whole), strict=True):
             part[name] = faces
     for name, path in validate.items():
         parts.report[name] = open_source(name, path, strict)
@@ -105,6 +105,11 @@ def held(faces: FaceDataset, file: Path) -> bool:
 def about_glasses(part: dict[str, FaceDataset]) -> dict[str, FaceDataset]:
     """The sources of a part whose faces have an answer about glasses: without those that show nobody."""
     return {name: faces for name, faces in part.items() if (faces.labels != Label.NOBODY).any()}
+
+
+def deal(whole: FaceDataset) -> list[FaceDataset]:
+    """The train, the select and the report part of a source, as `load_sources` deals it out. Raises DataError."""
+    return _deal_celeba(whole) if whole.source == CelebA.source else _deal(whole)
 
 
 def _deal(whole: FaceDataset) -> list[FaceDataset]:

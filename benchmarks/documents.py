@@ -144,6 +144,23 @@ def sample_table(results: Results) -> str:
     return markdown(["measure", "of", "wanted", "measured", "faces"], rows, words=3)
 
 
+def recognition_table(results: Results) -> str:
+    """What recognition.py measured; where it has not run, a sentence that says so."""
+    if "recognition" not in results:
+        return "Its table will stand here when it has been measured."
+    columns = ["network", "parameters", "KB", "one face, ms", "LFW, % (deviation of the folds)", "equal error rate, %"]
+    columns += ["MeGlass: without, %", "with, %", "with against without, % (95 % interval)", "match, %", "class, %"]
+    rows = []
+    for row in results["recognition"].to_dict("records"):
+        cells = [row["network"], f"{row['parameters']:,}", f"{row['bytes'] / 1000:,.0f}", f"{row['ms']:.2f}"]
+        cells += [f"{100 * row['lfw_accuracy']:.2f} ({100 * row['lfw_deviation']:.2f})", f"{100 * row['lfw_eer']:.2f}"]
+        cells += [f"{100 * row[name]:.2f}" for name in ("without_accuracy", "with_accuracy")]
+        accuracy, low, high = (100 * row[f"against_{name}"] for name in ("accuracy", "low", "high"))
+        cells.append(f"{accuracy:.2f} ({low:.2f} to {high:.2f})")
+        rows.append([*cells, *(f"{100 * row[name]:.2f}" for name in ("match", "class"))])
+    return markdown(columns, rows)
+
+
 # ------------------------------------------------------------------------------------- numbers in sentences
 
 
@@ -533,6 +550,7 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "crops": crops_table,
     "grouping": grouping_table,
     "sample": sample_table,
+    "recognition": recognition_table,
     "keypoints": keypoints_table,
     "keypoint-networks": keypoint_networks_table,
     "tryon": tryon_table,

@@ -15,25 +15,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import ConstantLR
 from torch.utils.data import DataLoader, Dataset
 
 from recognition.students import STUDENTS, make_student
 from recognition.teachers import Teacher
 from recognition.views import Views
 from run_config import RunConfig, versions, weights_digest
-from training import BaseTrainer
+from training import BaseTrainer, Learner
 
 
 @dataclass(frozen=True)
 class DistillSettings:
     """What one may choose for a run; as `run_config.Settings`.
 
-    views: of each face, one an epoch in turn. temperature, relations: of `relation_loss`, and its weight.
+    schedule: the rate goes through one cycle whose highest value is lr; without it lr stays. views: of each face, one
+    an epoch in turn. temperature, relations: of `relation_loss`, and its weight.
     """
 
     epochs: int = 20
     batch: int = 128
     lr: float = 4e-3
+    schedule: bool = True
     seed: int = 0
     network: str = STUDENTS[0]
     views: int = 8
@@ -51,6 +54,8 @@ class DistillSettings:
         for name in ("lr", "temperature"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, not {self.seed}")
         if not 0 <= self.relations < math.inf:
             raise ValueError(f"relations must be at least 0, not {self.relations}")
         if self.network not in STUDENTS:
@@ -100,6 +105,15 @@ class TaughtViews(Dataset):
         return picture, torch.from_numpy(self.answers[face].astype(np.float32))
 
 
+class SteadyLearner(Learner):
+    """One whose rate stays as it is."""
+
+    def _one_cycle(self, done: int = 0) -> ConstantLR:
+        schedule = ConstantLR(self.optimizer, factor=1.0, total_iters=0, last_epoch=done - 1)
+        schedule.total_steps = self.steps  # as that of a cycle: where a run is extended a new one is made
+        return schedule
+
+
 class DistillTrainer(BaseTrainer):
     """Trains epoch by epoch, keeps the best and a checkpoint to go on from: training.py.
 
@@ -138,6 +152,8 @@ class DistillTrainer(BaseTrainer):
         if not steps:
             raise ValueError(f"batch must be at most {len(train)}, the number of faces, not {chosen.batch}")
         super().__init__(network, config, steps, out, device)
+        if not chosen.schedule:
+            self.learner = SteadyLearner(network, chosen, chosen.epochs * steps, device)
         self.train, self.select, self.teacher, self.workers, self.cache = train, select, teacher, workers, cache
 
     def _batches(self, epoch: int) -> DataLoader:

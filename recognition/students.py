@@ -4,10 +4,14 @@ from recognition.students import make_student
 vectors = make_student("mobilenet_v3_small")(faces)  # (B, 3, 112, 112) in 0..1 -> (B, 192) of any length
 """
 
+import os
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from glasses.recognizer import CHIP
+from models import read_checkpoint
 
 SIZE = 192  # numbers for a face
 STUDENTS = ("mobilenet_v3_small", "mobilenet_v3_large")
@@ -61,3 +65,30 @@ class ChipsToVectors(nn.Module):
         """(N, 112, 112, 3) uint8 -> (N, size) float32 of length 1."""
         vectors = self.student(chips.permute(0, 3, 1, 2).float() / 255)
         return torch.nn.functional.normalize(vectors)
+
+
+class StudentNetwork:
+    """A student as the tool asks networks: chips in, vectors out; by torch."""
+
+    def __init__(self, student: Student):
+        self.graph = ChipsToVectors(student).cpu().eval()
+
+    @torch.inference_mode()
+    def __call__(self, chips: np.ndarray) -> np.ndarray:
+        """chips: (N, 112, 112, 3) uint8 RGB -> (N, size) float32 of length 1."""
+        return self.graph(torch.from_numpy(chips)).numpy()
+
+
+def read_student(checkpoint: str | os.PathLike) -> Student:
+    """The student of the best epoch of a `checkpoint.pt`.
+
+    Raises OSError where it cannot be read, ValueError where it is of another network.
+    """
+    state = read_checkpoint(checkpoint)
+    try:
+        best = state["best"]["state"]
+        student = make_student(state["config"]["network"], len(best["linear.weight"]))
+        student.load_state_dict(best)
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{checkpoint} is of no student of recognition: {str(error).splitlines()[0]}") from error
+    return student

@@ -42,11 +42,22 @@ class OnnxTeacher:
             raise ValueError(f"{path} is no teacher: it does not take (N, 3, 112, 112), but {entries[0].shape}")
         self.entry = entries[0].name
         self.digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-        self.size = self(np.zeros((1, 112, 112, 3), np.uint8)).shape[1]
+        chips, vectors = np.zeros((2, 112, 112, 3), np.uint8), None
+        for self.batch in (BATCH, 1):  # some are exported for one face and its mirror image, and say so only here
+            try:
+                vectors = self(chips)
+                break
+            except Exception as error:  # onnxruntime raises a class of its own for each way to fail
+                reason = " ".join(str(error).split())
+        if vectors is None:
+            raise ValueError(f"{path} is no teacher: it does not answer for a face: {reason[-160:]}")
+        self.size = vectors.shape[1]
 
     def __call__(self, chips: np.ndarray) -> np.ndarray:
         """(N, 112, 112, 3) uint8 RGB -> (N, size) float32 of length 1."""
-        vectors = np.concatenate([self._ask(chips[start : start + BATCH]) for start in range(0, len(chips), BATCH)])
+        vectors = np.concatenate(
+            [self._ask(chips[start : start + self.batch]) for start in range(0, len(chips), self.batch)]
+        )
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
 
     def _ask(self, chips: np.ndarray) -> np.ndarray:

@@ -193,6 +193,18 @@ def test_the_crops_table_stands_where_it_was_measured(tmp_path):
     assert CONTENTS["crops"](Results(tmp_path)).splitlines()[-1] == "| eyes, 96x64 | 93,059 | 0.50 | 0.0400 | 1.23 |"
 
 
+def test_the_table_of_recognition_stands_where_it_was_measured(tmp_path):
+    assert "|" not in CONTENTS["recognition"](Results(tmp_path))
+    row = {"network": "Small", "parameters": 1_900_000, "bytes": 2_012_345, "ms": 4.567, "lfw_accuracy": 0.97654}
+    row |= {"lfw_deviation": 0.00712, "lfw_eer": 0.0239, "without_accuracy": 0.99, "with_accuracy": 0.985}
+    row |= {"against_accuracy": 0.98, "against_low": 0.97, "against_high": 0.99, "match": 0.9912, "class": 0.9034}
+    report.write_table(pd.DataFrame([row]), tmp_path / "recognition.csv", ["command: x"])
+    assert CONTENTS["recognition"](Results(tmp_path)).splitlines()[-1] == (
+        "| Small | 1,900,000 | 2,012 | 4.57 | 97.65 (0.71) | 2.39 | 99.00 | 98.50 | 98.00 (97.00 to 99.00) "
+        "| 99.12 | 90.34 |"
+    )
+
+
 def test_the_table_of_the_sample_stands_where_it_was_measured(tmp_path):
     assert "typed" in CONTENTS["sample"](Results(tmp_path))
     lines = [

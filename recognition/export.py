@@ -1,0 +1,65 @@
+"""How does a student become a file?  As ONNX, from chips to vectors, with the cosine from which two are one person.
+
+from recognition.export import export_student
+export_student(student, "recognition.onnx", {"celeba": faces})
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from compress import as_onnx, save_onnx, store_weights
+from glasses.files import whole_file
+from glasses.recognizer import CHIP, Recognizer
+from models import fold_batch_norm
+from recognition.chips import Network
+from recognition.faces import Known
+from recognition.measure import FALSE_ACCEPTS, impostor_cosines, threshold_at
+from recognition.students import ChipsToVectors, Student
+
+
+def same_person_threshold(network: Network, faces: Mapping[str, Known]) -> float:
+    """The cosine that of the pairs of two people of each data set at most FALSE_ACCEPTS reach.
+
+    Raises DataError where a data set has no pair of two people.
+    """
+    thresholds = []
+    for known in faces.values():
+        vectors = known.chips.vectors(network)
+        thresholds.append(threshold_at(impostor_cosines(vectors, known.names, known.identities)))
+    return max(thresholds)
+
+
+def export_student(
+    student: Student,
+    path: str | os.PathLike,
+    faces: Mapping[str, Known],
+    weights: str = "int8",
+    header: dict | None = None,
+) -> Path:
+    """Write a student for the tool: "chips" (N, 112, 112, 3) uint8 -> "vectors" (N, size) float32 of length 1.
+
+    The file appears whole or not at all. faces: of the select parts, by data set: nobody of whom the weights or the
+    accuracy that is told depend on. The threshold, `same` in the metadata, is that of the file itself. weights: of
+    `compress.STORED`. header: more for the metadata. Raises ImportError where onnx or onnxscript is not installed,
+    DataError where there are no two people.
+    """
+    graph = ChipsToVectors(fold_batch_norm(student.cpu()))
+    chips = torch.zeros(2, CHIP.height, CHIP.width, 3, dtype=torch.uint8)
+    model = as_onnx(graph, chips, {0: torch.export.Dim("faces", min=1, max=2**16)}, "chips", ["vectors"])
+    store_weights(model, weights)
+    about = {"network": student.name, "size": student.size, "false_accepts": FALSE_ACCEPTS} | (header or {})
+    with whole_file(path) as partial:
+        save_onnx(model, partial, about | {"same": 1.0})  # until it has been measured
+        same = same_person_threshold(Recognizer(partial), faces)
+        save_onnx(model, partial, about | {"same": math.ceil(1e4 * same) / 1e4})
+    return Path(path)
+
+
+def agreement(one: Network, other: Network, chips: np.ndarray) -> float:
+    """The least cosine between what two networks say of (N, 112, 112, 3) uint8 chips."""
+    return float((one(chips) * other(chips)).sum(1).min())

@@ -1,0 +1,47 @@
+"""How is recognition drawn?  Numbers in, a matplotlib Figure out, as in figures.py.
+
+from recognition.figures import plot_distillation, plot_verification
+plot_verification({"student": (cosines, same)})
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from figures import _figure, _legend, _line
+from recognition.measure import equal_error_rate, roc
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_distillation(history: Sequence[Mapping[str, float]]) -> "Figure":
+    """Loss and cosine to the teacher of a `DistillTrainer` over its epochs."""
+    figure, (left, right) = _figure(9, 3, 1, 2)
+    epochs = [row["epoch"] for row in history]
+    left.plot(epochs, [row["train_loss"] for row in history], markersize=3, **_line(0))
+    left.set(xlabel="epoch", ylabel="loss, training", ylim=(0, None))
+    right.plot(epochs, [1 - row["loss"] for row in history], markersize=3, **_line(1))
+    right.set(xlabel="epoch", ylabel="cosine to the teacher, validation")
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def plot_verification(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
+    """ROC curves. pairs: name -> cosine of each pair (N,), and whether it is of the same person (N,) bool.
+
+    The share of false accepts is on a logarithmic axis: there is where thresholds lie.
+    """
+    figure, (axis,) = _figure(6, 3.6)
+    for number, (name, (cosines, same)) in enumerate(pairs.items()):
+        false, true = roc(cosines, same)
+        label = f"{name}: equal error rate {100 * equal_error_rate(cosines, same):.2f} %"
+        axis.step(false, true, where="post", label=label, **(_line(number) | {"marker": ""}))
+    least = min(1 / max(1, (~same).sum()) for _, same in pairs.values())
+    axis.set(xscale="log", xlim=(least, 1), ylim=(None, 1.005))
+    axis.set(xlabel="pairs of two people taken for one (share)", ylabel="pairs of one person recognized (share)")
+    axis.grid(alpha=0.3)
+    _legend(figure, axis, "lower")
+    return figure
