@@ -26,8 +26,8 @@ LABEL_SHIFT = 0.028
 # Of the crop's width: how far off its corners may be. A third of the frames of YouTube Faces, found by `auto`, are then
 # looked at twice, which lowers the error as much as if all were.
 TOLERANCE = 0.10
-# Of a pixel, to which a detector's landmarks are rounded: their last digits, which are not the same on each machine, then
-# do not decide which 8-bit steps the network sees.
+# Of a pixel, to which a detector's landmarks are rounded: their last digits, which are not the same on each machine,
+# then do not decide which 8-bit steps the network takes.
 PARTS = 64
 # In the mirror image, point i is where MIRRORED[i] was: mirrored = points[MIRRORED], each x as width - 1 - x.
 _EYES = [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
