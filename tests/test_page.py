@@ -316,13 +316,14 @@ def test_photos_come_by_paste_and_drop(page, hopper, kind):
 
 
 def test_of_several_films_one_is_shown_and_it_says_so(page, hopper, tmp_path):
-    image = cv2.resize(cv2.imread(str(hopper)), (240, 280))
-    film = cv2.VideoWriter(str(tmp_path / "film.webm"), cv2.VideoWriter_fourcc(*"VP80"), 10, (240, 280))
-    if not film.isOpened():
-        pytest.skip("this OpenCV writes no WebM")
-    for _ in range(10):
-        film.write(image)
-    film.release()
+    av = pytest.importorskip("av", reason="writes the film")
+    image = np.asarray(Image.open(hopper).convert("RGB").resize((240, 280)))
+    with av.open(tmp_path / "film.webm", "w") as film:
+        stream = film.add_stream("libvpx", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 240, 280, "yuv420p"
+        for _ in range(10):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        film.mux(stream.encode())
     content = base64.b64encode((tmp_path / "film.webm").read_bytes()).decode()
     films = [[f"{letter}.webm", content, "video/webm"] for letter in "abc"]
     state = "() => document.getElementById('state').textContent"
@@ -338,7 +339,7 @@ def test_of_an_animated_picture_the_first_frame_is_answered(page, hopper, tmp_pa
     first = Image.open(hopper).convert("RGB")
     file = tmp_path / f"moving.{suffix}"
     first.save(file, save_all=True, append_images=[Image.new("RGB", first.size, "navy")] * 2, duration=100)
-    assert Image.open(file).n_frames == 3
+    assert Image.open(file).n_frames > 1
     (answer,) = answers_of(page, [file])
     assert answer.glasses is True
     assert GlassesPipeline().answer(file).glasses is True, "as by the tool"
