@@ -37,9 +37,10 @@ class PicturesToFaces(nn.Module):
     def __init__(self, network: FaceFinder):
         super().__init__()
         self.network = fold_batch_norm(network)
-        first = self.network.fine[0][0]
-        weight = first.weight.data * (256 / 255)  # for pixels in 256ths
-        first.weight.data, first.bias.data = exact_sums(weight, first.bias.data, self.STEP, self.LARGEST)
+        first, second = self.network.fine[0][0], self.network.fine[1][0]
+        bias = first.bias.data * (255 / 256)  # it sees pixels in 256ths, so it says 255/256 of what it did,
+        first.weight.data, first.bias.data = exact_sums(first.weight.data, bias, self.STEP, self.LARGEST)
+        second.weight.data *= 256 / 255  # and the next one makes up for it
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, H, W, 3) uint8 -> (N, A) probabilities, (N, A, 4) x, y, w, h, (N, A, 5, 2) x, y, all float32."""
@@ -53,14 +54,13 @@ def exact_sums(weight: Tensor, bias: Tensor, step: float, largest: float) -> tup
 
     step, largest: its inputs are multiples of this power of two, and none is farther from 0. Each filter is rounded to
     multiples of the smallest power of two with which all sums are less than 2**24 steps of it: float32 holds those,
-    so they come out the same to the bit in whatever order they are added up. About 11 binary digits remain of the
-    largest weights, and 16-bit floats hold all of them.
+    so they come out the same to the bit in whatever order they are added up. That holds as well where weights are then
+    stored as 16-bit floats, which are multiples of it too.
     """
-    halves = weight.half().double()
-    reach = largest * halves.abs().flatten(1).sum(1) + bias.double().abs()  # (out,) no sum goes farther
+    reach = largest * weight.double().abs().flatten(1).sum(1) + bias.double().abs()  # (out,) no sum goes farther
     unit = 2 ** ((1.01 * reach).clamp(min=step).log2().ceil() - 24)  # of the sums; what rounding adds is within 1 %
     grid = (unit / step).view(-1, 1, 1, 1)
-    return ((halves / grid).round() * grid).float(), ((bias / unit).round() * unit).float()
+    return ((weight / grid).round() * grid).float(), ((bias / unit).round() * unit).float()
 
 
 def export_finder(
