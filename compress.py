@@ -53,7 +53,7 @@ from models import (
     probabilities,
     read_network,
     save_network,
-    standardize,
+    standardize_levels,
 )
 from sources import load_sources, named_paths
 
@@ -87,7 +87,7 @@ class CropsToHeatMap(CropsToProbabilities):
         """(N, 64, 96, 3) uint8 -> (N, 4) float32, and (N, 4, 6) float32: what each of 4 x 6 places adds to the logit
         of the likelier kind of glasses, less what it adds to that of none."""
         linear = self.model.classifier
-        maps = self.model.features(standardize(faces.permute(0, 3, 1, 2).float() / 255))  # (N, 32, 4, 6)
+        maps = self.model.features(standardize_levels(faces.permute(0, 3, 1, 2).float()))  # (N, 32, 4, 6)
         places = maps.flatten(1)  # (N, 768)
         logits = linear(places)
         likelier = logits[:, 1:-1].argmax(1) + 1

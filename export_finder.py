@@ -27,17 +27,40 @@ OUTPUTS = ("score", "box", "landmarks")
 
 
 class PicturesToFaces(nn.Module):
-    """What `detector_architectures.finder.Finder` runs: a score, a box and landmarks of each cell, in pixels."""
+    """What `detector_architectures.finder.Finder` runs: a score, a box and landmarks of each cell, in pixels.
+
+    Its first layer is one of `exact_sums`: the 8-bit steps behind it are then the same on each machine.
+    """
+
+    STEP, LARGEST = 1 / 512, 0.5  # of what the first layer sees: odd multiples of a 512th, on both sides of middle grey
 
     def __init__(self, network: FaceFinder):
         super().__init__()
-        self.network = network
+        self.network = fold_batch_norm(network)
+        first, second = self.network.fine[0][0], self.network.fine[1][0]
+        bias = first.bias.data * (255 / 256)  # it sees pixels in 256ths, so it says 255/256 of what it did,
+        first.weight.data, first.bias.data = exact_sums(first.weight.data, bias, self.STEP, self.LARGEST)
+        second.weight.data *= 256 / 255  # and the next one makes up for it
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, H, W, 3) uint8 -> (N, A) probabilities, (N, A, 4) x, y, w, h, (N, A, 5, 2) x, y, all float32."""
-        answers = self.network(images.permute(0, 3, 1, 2).float() / 255)
+        answers = self.network((images.permute(0, 3, 1, 2).float() + 0.5) / 256)  # from which it takes 0.5
         logits, boxes, landmarks = decode(answers, images.shape[1], images.shape[2])
         return logits.sigmoid(), boxes, landmarks
+
+
+def exact_sums(weight: Tensor, bias: Tensor, step: float, largest: float) -> tuple[Tensor, Tensor]:
+    """A convolution's (out, in, h, w) weight and (out,) bias, rounded so that no sum in it is ever rounded.
+
+    step, largest: its inputs are multiples of this power of two, and none is farther from 0. Each filter is rounded to
+    multiples of the smallest power of two with which all sums are less than 2**22 steps of it: float32 holds four times
+    as many, so they come out the same to the bit in whatever order they are added up. That holds as well where weights
+    are then stored as 16-bit floats, which are multiples of it too.
+    """
+    reach = largest * weight.double().abs().flatten(1).sum(1) + bias.double().abs()  # (out,) no sum goes farther
+    unit = 2 ** ((1.01 * reach).clamp(min=step).log2().ceil() - 22)  # of the sums; what rounding adds is within 1 %
+    grid = (unit / step).view(-1, 1, 1, 1)
+    return ((weight / grid).round() * grid).float(), ((bias / unit).round() * unit).float()
 
 
 def export_finder(
@@ -52,7 +75,7 @@ def export_finder(
     dim = torch.export.Dim
     sizes = {0: dim("pictures", min=1, max=2**10), 1: 32 * dim("rows", max=2**9), 2: 32 * dim("columns", max=2**9)}
     example = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
-    model = as_onnx(PicturesToFaces(fold_batch_norm(network)), example, sizes, "pictures", OUTPUTS)
+    model = as_onnx(PicturesToFaces(network), example, sizes, "pictures", OUTPUTS)
     about = {"strides": STRIDES, "box": "x, y, w, h", "landmarks": "two eyes, nose tip, two mouth corners"}
     if pictures is None:
         store_weights(model, "int8")

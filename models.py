@@ -44,9 +44,23 @@ EPSILON = 1e-4  # added to the variance of a crop: a black one stays finite
 
 
 def standardize(faces: Tensor) -> Tensor:
-    """(B, 3, H, W), each crop at mean 0 and standard deviation 1: its light and contrast do not matter."""
-    x = faces - faces.mean(dim=(1, 2, 3), keepdim=True)
-    return x * torch.rsqrt(x.square().mean(dim=(1, 2, 3), keepdim=True) + EPSILON)
+    """(B, 3, H, W) in 0..1, each crop at mean 0 and standard deviation 1: its light and contrast do not matter."""
+    return standardize_levels(255 * faces)
+
+
+def standardize_levels(levels: Tensor) -> Tensor:
+    """The same for (B, 3, H, W) in 0..255.
+
+    Of whole numbers it is the same to the bit in whatever order a machine adds them up, for the crops of this project:
+    each of its sums is of whole numbers and stays below 2**24 of them, which float32 holds.
+    """
+    near = levels - levels.mean(dim=(1, 2, 3), keepdim=True).round()  # whole numbers again, both ways from 0
+    rows = near.square().sum(dim=3, keepdim=True)  # (B, 3, H, 1), exact up to 258 pixels wide
+    coarse = 4096 * (rows / 4096).floor()  # of all rows one sum may be too much: it is one of 4096s, one of the rest,
+    squares = coarse.sum(dim=(1, 2), keepdim=True) + (rows - coarse).sum(dim=(1, 2), keepdim=True)  # and rounded here
+    rest = near.mean(dim=(1, 2, 3), keepdim=True)
+    variance = squares / levels.shape[1:].numel() - rest.square()
+    return (near - rest) / (variance + 255**2 * EPSILON).sqrt()
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:

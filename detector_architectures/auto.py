@@ -44,7 +44,8 @@ class Auto:
         """The faces of an (H, W, 3) uint8 RGB image, and what could be one: all with a score of at least LEAST."""
         scale = SMALLEST / max(image.shape[:2])
         if scale > 1:
-            large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+            width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+            large = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
             return [face.scaled(1 / scale) for face in self.candidates(large)]
         return self._faces(image) or self._framed(image)
 

@@ -13,7 +13,7 @@ import torch
 
 from detector_architectures.finder import Finder
 from detector_architectures.onnx_file import open_session
-from export_finder import export_finder
+from export_finder import PicturesToFaces, export_finder
 from face_finder import (
     ABSENT,
     DOUBTFUL,
@@ -29,7 +29,6 @@ from face_finder import (
     encode,
     finder_loss,
 )
-from models import fold_batch_norm
 
 
 def random_faces(rng: np.random.Generator, count: int, size: int) -> torch.Tensor:
@@ -204,13 +203,18 @@ def file(trained_like, tmp_path_factory):
 
 
 def rounded(network: FaceFinder) -> FaceFinder:
-    """Each filter in 255 levels, as the file stores it."""
-    network = fold_batch_norm(network)
+    """What is exported, for pictures in 256ths (`in_256ths`), with each filter in 255 levels, as the file stores it."""
+    network = PicturesToFaces(network).network
     for weight in network.parameters():
         if weight.dim() > 1:
             scale = weight.detach().abs().flatten(1).amax(1).view(-1, 1, 1, 1) / 127
             weight.data = (weight.data / scale).round() * scale
     return network
+
+
+def in_256ths(images: torch.Tensor) -> torch.Tensor:
+    """uint8 -> float32, as the exported graph begins."""
+    return (images.float() + 0.5) / 256
 
 
 def test_onnx_answers_as_torch_for_pictures_of_any_size(trained_like, file):
@@ -220,7 +224,7 @@ def test_onnx_answers_as_torch_for_pictures_of_any_size(trained_like, file):
     for count, height, width in ((1, 160, 192), (3, 64, 32), (2, 96, 96)):
         images = rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
         with torch.inference_mode():
-            answers = network(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
+            answers = network(in_256ths(torch.from_numpy(images).permute(0, 3, 1, 2)))
             logits, boxes, landmarks = decode(answers, height, width)
         found = session.run(["score", "box", "landmarks"], {"pictures": images})
         assert [one.shape[2:] for one in found] == [(), (4,), (5, 2)]
@@ -260,7 +264,7 @@ def test_the_detector_finds_in_pixels_of_the_photo(trained_like, file):
     padded = np.full((128, 160, 3), 128, np.uint8)
     padded[:100, :140] = cv2.resize(photo, (140, 100), interpolation=cv2.INTER_AREA)
     with torch.inference_mode():
-        answers = rounded(trained_like)(torch.from_numpy(padded).permute(2, 0, 1)[None] / 255)
+        answers = rounded(trained_like)(in_256ths(torch.from_numpy(padded).permute(2, 0, 1)[None]))
         logits, boxes, landmarks = decode(answers, 128, 160)
     best = int(logits[0].argmax())
     surest = max(faces, key=lambda face: face.score)

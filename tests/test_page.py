@@ -35,7 +35,7 @@ from benchmarks.page import (
 )
 
 WEB = ROOT / "web"
-FAR = 0.05  # share of the faces whose probability may differ by more than 0.02: 8-bit steps that fall the other way
+FAR = 0.01  # share of the faces whose probability may differ by more than 0.02: 8-bit steps that fall the other way
 
 
 # ------------------------------------------------------------------------------------- without a browser
@@ -149,7 +149,7 @@ def test_answers_are_those_of_the_tool(page, photos):
     assert of_photos["difference"].isna().sum() == 1, "one shows a cat"
     assert (of_faces["difference"] > 0.02).mean() <= FAR, of_faces[of_faces["difference"] > 0.02]
     assert of_faces["same"].mean() >= 1 - FAR
-    assert table["boxes"].mean() > 0.8, "the others are a pixel off by rounding"
+    assert table["boxes"].mean() >= 1 - FAR, "others are a pixel off by rounding"
 
 
 def test_the_single_file_answers_without_a_server(tab, built, photos):
@@ -294,8 +294,8 @@ def test_a_transparent_picture_lies_on_white(page, hopper, tmp_path):
 
 GIVE = """([kind, files]) => {
   const data = new DataTransfer();
-  for (const [name, text] of files) {
-    data.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name, {type: "image/jpeg"}));
+  for (const [name, text, type = "image/jpeg"] of files) {
+    data.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name, {type}));
   }
   const event = kind === "paste" ? new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true})
     : new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true});
@@ -313,6 +313,36 @@ def test_photos_come_by_paste_and_drop(page, hopper, kind):
     standing = "() => [...document.querySelectorAll('[data-glasses]')].map((card) => card.dataset.name)"
     wait(page, standing, ["a.jpg", "b.jpg"])
     assert page.locator('article[data-glasses="true"]').count() == 2
+
+
+def test_of_several_films_one_is_shown_and_it_says_so(page, hopper, tmp_path):
+    av = pytest.importorskip("av", reason="writes the film")
+    image = np.asarray(Image.open(hopper).convert("RGB").resize((240, 280)))
+    with av.open(tmp_path / "film.webm", "w") as film:
+        stream = film.add_stream("libvpx", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 240, 280, "yuv420p"
+        for _ in range(10):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        film.mux(stream.encode())
+    content = base64.b64encode((tmp_path / "film.webm").read_bytes()).decode()
+    films = [[f"{letter}.webm", content, "video/webm"] for letter in "abc"]
+    state = "() => document.getElementById('state').textContent"
+    page.evaluate(GIVE, ["drop", films])
+    wait(page, state, "One film is shown at a time: of these 3 it is a.webm.")
+    wait(page, "() => document.getElementById('live').dataset.glasses ?? null", "true")
+    page.evaluate(GIVE, ["drop", films[:1]])
+    wait(page, f"() => ({state})().startsWith('Ready')")
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_of_an_animated_picture_the_first_frame_is_answered(page, hopper, tmp_path, suffix):
+    first = Image.open(hopper).convert("RGB")
+    file = tmp_path / f"moving.{suffix}"
+    first.save(file, save_all=True, append_images=[Image.new("RGB", first.size, "navy")] * 2, duration=100)
+    assert Image.open(file).n_frames > 1
+    (answer,) = answers_of(page, [file])
+    assert answer.glasses is True
+    assert GlassesPipeline().answer(file).glasses is True, "as by the tool"
 
 
 def test_photos_chosen_while_the_networks_load_are_answered_later(tab, address, hopper):

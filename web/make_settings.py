@@ -25,7 +25,7 @@ NAMES: dict[str, tuple[ModuleType, str]] = {  # part of the file -> module, its 
     "auto": (auto, "FIRST SECOND NEAR SMALLEST LEAST UNSURE SURE TINY SMALL BORDER"),
     "finder": (finder, "CELL MIDDLE_GREY AGREEING"),
     "crops": (crops, "KINDS"),
-    "keypoints": (keypoints, "POINTS TOLERANCE"),
+    "keypoints": (keypoints, "POINTS TOLERANCE PARTS"),
     "photos": (photos, "MAX_SIDE FINEST HEIC_BRANDS"),
     "pipeline": (pipeline, "SCORE SECOND_LOOK CONSTANT"),
     "pose": (pose, "DISTANCE INDICES TRUST MODEL"),

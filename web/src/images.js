@@ -67,8 +67,8 @@ export function shrink(image, size) {
 /** Bilinear, to the bit as OpenCV's fixed-point numbers, in 2048ths: the networks compute in 8 bits, where a
  * little more or less can be a step. */
 function resizeLinear(image, width, height) {
-  const columns = linearTaps(image.width, width);
-  const rows = linearTaps(image.height, height);
+  const columns = linearTaps(image.width, width, false);
+  const rows = linearTaps(image.height, height, true);
   const across = new Int32Array(3 * width * image.height);
   for (let y = 0, to = 0; y < image.height; y++) {
     const line = 4 * y * image.width;
@@ -95,61 +95,23 @@ function resizeLinear(image, width, height) {
   return resized;
 }
 
-/** Of each of `size` new pixels of a side: the two that make it, and their shares in 2048ths. */
-function linearTaps(from, size) {
+/** Of each of `size` new pixels of a side: the two that make it, and their shares in 2048ths. Beyond the outermost ones
+ * a column is that column, and a row a share of that row and the rest of it, which is not rounded alike. */
+function linearTaps(from, size, areRows) {
+  const inside = (place) => Math.min(Math.max(place, 0), from - 1);
   return Array.from({ length: size }, (_, i) => {
-    const place = Math.min(Math.max(Math.fround(((i + 0.5) * from) / size - 0.5), 0), from - 1);
+    const exact = Math.fround(((i + 0.5) * from) / size - 0.5);
+    const place = areRows ? exact : inside(exact);
     const first = Math.floor(place);
     const rest = Math.fround(place - first);
-    return [first, Math.min(first + 1, from - 1), round(2048 * (1 - rest)), round(2048 * rest)];
+    return [inside(first), inside(first + 1), round(2048 * (1 - rest)), round(2048 * rest)];
   });
 }
 
-/** Enlarged by `factor`, bicubic. */
+/** Enlarged by `factor`. */
 export function enlarge(image, factor) {
-  const width = round(image.width * factor);
-  const height = round(image.height * factor);
-  const columns = cubicTaps(image.width, width, factor);
-  const rows = cubicTaps(image.height, height, factor);
-  const across = new Float32Array(3 * width * image.height);
-  for (let y = 0, to = 0; y < image.height; y++) {
-    for (const { indices, weights } of columns) {
-      for (let c = 0; c < 3; c++) {
-        across[to++] = weights.reduce(
-          (sum, weight, k) => sum + weight * image.data[4 * (y * image.width + indices[k]) + c],
-          0,
-        );
-      }
-    }
-  }
-  const enlarged = makeImage(width, height);
-  let to = 0;
-  for (const { indices, weights } of rows) {
-    for (let x = 0; x < width; x++) {
-      for (let c = 0; c < 3; c++) {
-        enlarged.data[to++] = weights.reduce(
-          (sum, weight, k) => sum + weight * across[3 * (indices[k] * width + x) + c],
-          0,
-        );
-      }
-      enlarged.data[to++] = 255;
-    }
-  }
-  return enlarged;
-}
-
-/** Of each of `size` new pixels of a side: the four that make it, and their weights. */
-function cubicTaps(from, size, factor) {
-  const a = -0.75; // OpenCV's
-  const near = (d) => ((a + 2) * d - (a + 3)) * d * d + 1;
-  const far = (d) => ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
-  return Array.from({ length: size }, (_, i) => {
-    const place = (i + 0.5) / factor - 0.5;
-    const first = Math.floor(place);
-    const t = place - first;
-    const indices = [-1, 0, 1, 2].map((k) => Math.min(Math.max(first + k, 0), from - 1));
-    return { indices, weights: [far(1 + t), near(t), near(1 - t), far(2 - t)] };
-  });
+  const [width, height] = [image.width, image.height].map((side) => Math.max(1, round(side * factor)));
+  return resizeLinear(image, width, height);
 }
 
 /** The image in the top left corner of a larger one of one grey. */

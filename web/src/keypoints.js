@@ -1,10 +1,10 @@
 // Where are the 68 points of a face?  As glasses/keypoints.py. Points: [[x, y], ...] in pixels of the image.
 import settings from "../settings.json";
 import { alignFace, cropMatrix, enter, leave } from "./crops.js";
-import { packed } from "./images.js";
+import { packed, round } from "./images.js";
 import { run } from "./networks.js";
 
-const { POINTS, TOLERANCE } = settings.keypoints;
+const { POINTS, TOLERANCE, PARTS } = settings.keypoints;
 const { crop } = settings.networks.keypoints;
 
 /** 68 points -> eye centres, nose tip, mouth corners. */
@@ -20,6 +20,7 @@ function middle(points) {
  * is looked at once more. */
 export async function findPoints(image, landmarks) {
   if (!landmarks.length) return [];
+  landmarks = landmarks.map((five) => five.map((point) => point.map((v) => round(PARTS * v) / PARTS)));
   const points = await lookAt(image, landmarks);
   const better = points.map(fiveLandmarks);
   const again = landmarks.flatMap((five, i) => (misplaced(five, better[i]) > TOLERANCE ? [i] : []));

@@ -69,9 +69,12 @@ document.addEventListener("paste", (event) => {
 
 /** Photos are answered, the first film is shown. */
 function takeAny(files) {
-  const film = files.find((file) => file.type.startsWith("video/"));
+  const films = files.filter((file) => file.type.startsWith("video/"));
   take(files.filter((file) => !file.type.startsWith("video/")));
-  if (film) show(() => showFilm(film, choice));
+  if (!films.length) return;
+  const [film] = films;
+  const one = `One film is shown at a time: of these ${films.length} it is ${film.name}.`;
+  show(() => showFilm(film, choice), films.length > 1 ? one : READY);
 }
 
 const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
@@ -92,11 +95,12 @@ document.addEventListener("drop", (event) => {
 
 // ---------------------------------------------------------------------------------------- moving pictures
 
-async function show(start) {
+async function show(start, told = READY) {
   if (!(await ready)) return;
   try {
     get("state").classList.remove("trouble");
-    get("state").textContent = READY;
+    get("state").textContent = told;
+    if (told !== READY) get("said").textContent = told;
     await start();
   } catch (error) {
     trouble(error.message);

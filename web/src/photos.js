@@ -15,7 +15,8 @@ const GONE = "a folder, or a file that was moved or changed meanwhile: choose it
 /** A photo cannot be read; the message is one line that says why. */
 export class PhotoError extends Error {}
 
-/** Decode the file of a photo, upright by its EXIF orientation. Raises PhotoError. */
+/** Decode the file of a photo, upright by its EXIF orientation; of an animated picture (GIF, WebP, PNG) the first frame.
+ * Raises PhotoError. */
 export async function readPhoto(file) {
   if (!file.size) throw new PhotoError("the file is empty");
   let head, bitmap;

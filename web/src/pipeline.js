@@ -23,7 +23,7 @@ export async function answer(photo) {
     image,
     nearer.faces.map((face) => face.landmarks),
   );
-  const landmarks = points.map(fiveLandmarks);
+  const landmarks = points.map((of) => fiveLandmarks(of).map((point) => point.map(Math.fround)));
   const rows = await classify(landmarks.map((five) => alignFace(image, five, crop)));
   const outer = (inner) => inner.map((point) => point.map((v) => (v + 0.5) * scale - 0.5));
   const faces = nearer.faces.flatMap((face, i) => {

@@ -1,4 +1,9 @@
 // Which face is which from frame to frame?  Points are smoothed and answers averaged, so that neither flickers.
+//
+// Simpler than glasses/tracks.py: here the finder looks at each frame, and a face is the one whose box it shares with the
+// last frame. So a face that is missed for one frame begins anew, what is a face in one frame alone is shown, and a cut
+// ends no track but by its boxes. The average is of probabilities, not of logits weighed by P(face), and an answer
+// changes at the threshold, without a margin. Nothing is numbered, and no spans are told.
 import settings from "../settings.json";
 import { overlap } from "./faces.js";
 
