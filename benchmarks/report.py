@@ -51,3 +51,38 @@ def write_table(table: pd.DataFrame, path: Path, lines: Sequence[str]) -> None:
     """Write a CSV below its header as comments: `pandas.read_csv(path, comment="#")` reads it."""
     with whole_file(path) as partial:
         partial.write_text("".join(f"# {line}\n" for line in lines) + table.to_csv(index=False))
+
+
+# ------------------------------------------------------------------------------------------ read again
+
+
+class Results:
+    """The tables of a folder as they were written, read once; `Results()["photo"]` is photo.csv."""
+
+    def __init__(self, folder: Path = RESULTS):
+        self.folder, self.tables = folder, {}
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in self.tables:
+            self.tables[name] = pd.read_csv(self.folder / f"{name}.csv", comment="#", keep_default_na=True)
+        return self.tables[name]
+
+    def __contains__(self, name: str) -> bool:
+        return (self.folder / f"{name}.csv").is_file()
+
+    def header(self, name: str) -> list[str]:
+        """The lines above a table: command, date, machine, versions, notes."""
+        lines = (self.folder / f"{name}.csv").read_text().splitlines()
+        return [line[2:] for line in lines if line.startswith("# ")]
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[object]], words: int = 1) -> str:
+    """A table whose first columns, so many as `words`, are words; the others are numbers."""
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * words}{'--:|' * (len(columns) - words)}"]
+    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def number(value: float, form: str) -> str:
+    """The value in a format, "" where there is none."""
+    return "" if pd.isna(value) else form.format(value)

@@ -44,9 +44,7 @@ class Auto:
         """The faces of an (H, W, 3) uint8 RGB image, and what could be one: all with a score of at least LEAST."""
         scale = SMALLEST / max(image.shape[:2])
         if scale > 1:
-            width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
-            large = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-            return [face.scaled(1 / scale) for face in self.candidates(large)]
+            return [face.scaled(1 / scale) for face in self.candidates(_enlarged(image, scale))]
         return self._faces(image) or self._framed(image)
 
     def _faces(self, image: np.ndarray) -> list[Face]:
@@ -70,6 +68,14 @@ class Auto:
         framed = cv2.copyMakeBorder(small, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REPLICATE)
         faces = self._finder.look(framed, SMALLEST + 2 * BORDER, SURE)
         return [face.moved(-BORDER, -BORDER).scaled(1 / scale) for face in faces]
+
+
+def _enlarged(image: np.ndarray, scale: float) -> np.ndarray:
+    """The image `scale` times as large, at most doubled at once: in one step edges would become stairs."""
+    if scale > 2:
+        return _enlarged(_enlarged(image, 2), scale / 2)
+    width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _enough(seen: list[Seen]) -> bool:

@@ -274,7 +274,11 @@ def test_a_timing_that_fails_names_its_command(tmp_path):
         latency.time_file(tmp_path / "none.onnx", "cpu", 1)
 
 
-HELPERS = {"__init__", "networks", "report", "troubles", "clients"} | {"fuzz_files", "fuzz_inputs", "fuzz_worker"}
+HELPERS = {"__init__", "networks", "report", "documents_scale", "troubles", "clients"} | {
+    "fuzz_files",
+    "fuzz_inputs",
+    "fuzz_worker",
+}
 
 
 @pytest.mark.parametrize(

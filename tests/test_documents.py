@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from benchmarks import report, sample
-from benchmarks.documents import CONTENTS, DOCUMENTS, MARKED, Results, folds_table, render
+from benchmarks.documents import CONTENTS, DOCUMENTS, MARKED, folds_table, render
 from benchmarks.evaluation import comparisons
-from benchmarks.report import RESULTS
+from benchmarks.report import RESULTS, Results
 from conftest import ROOT
 from glasses.classifiers import WEIGHTS as ONNX_WEIGHTS
 

@@ -108,8 +108,9 @@ function linearTaps(from, size, areRows) {
   });
 }
 
-/** Enlarged by `factor`. */
+/** Enlarged by `factor`, at most doubled at once: in one step edges would become stairs. */
 export function enlarge(image, factor) {
+  if (factor > 2) return enlarge(enlarge(image, 2), factor / 2);
   const [width, height] = [image.width, image.height].map((side) => Math.max(1, round(side * factor)));
   return resizeLinear(image, width, height);
 }
