@@ -53,9 +53,9 @@ def exact_sums(weight: Tensor, bias: Tensor, step: float, largest: float) -> tup
     """A convolution's (out, in, h, w) weight and (out,) bias, rounded so that no sum in it is ever rounded.
 
     step, largest: its inputs are multiples of this power of two, and none is farther from 0. Each filter is rounded to
-    multiples of the smallest power of two with which all sums are less than 2**21 steps of it: float32 holds eight times
-    as many, so they come out the same to the bit in whatever order they are added up. That holds as well where weights
-    are then stored as 16-bit floats, which are multiples of it too.
+    multiples of the smallest power of two with which all sums are less than 2**21 steps of it: float32 holds eight
+    times as many, so they come out the same to the bit in whatever order they are added up. That holds as well where
+    weights are then stored as 16-bit floats, which are multiples of it too.
     """
     reach = largest * weight.double().abs().flatten(1).sum(1) + bias.double().abs()  # (out,) no sum goes farther
     unit = 2 ** ((1.01 * reach).clamp(min=step).log2().ceil() - 21)  # of the sums; what rounding adds is within 1 %

@@ -413,7 +413,7 @@ def read_checkpoint(path: str | os.PathLike, device: str = "cpu") -> dict:
             raise ValueError(f"{path} is no checkpoint of train.py")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
+    except (RuntimeError, pickle.UnpicklingError, SafetensorError) as error:  # a damaged one may look like either
         raise ValueError(f"{path} is no checkpoint of train.py: {str(error).splitlines()[0]}") from error
     if not isinstance(state, dict) or not {"config", "best"} <= state.keys():
         raise ValueError(f"{path} is no checkpoint of these trainers: it has no config, or no best epoch")

@@ -1,4 +1,4 @@
-"""What do the documents say of many photos?  Of the server, `glasses batch`, damaged files and the campaign; no command."""
+"""What do the documents say of the server, `glasses batch`, damaged files and the campaign?  No command."""
 
 from collections.abc import Callable
 

@@ -42,6 +42,9 @@ class Student(nn.Module):
         self.linear = nn.Conv2d(channels, size, 1, bias=False)
         self.last_norm = nn.BatchNorm2d(size)
         nn.init.constant_(self.places.weight, 1 / side**2)  # begins as the mean
+        for layer in self.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = 0.1  # torchvision has a tenth of it, for runs of many more steps
 
     def forward(self, faces: Tensor) -> Tensor:
         """faces: (B, 3, 112, 112) RGB in 0..1, as `glasses.recognizer.align_chip` cuts them -> (B, size)."""
