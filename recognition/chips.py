@@ -61,11 +61,8 @@ class Chips:
 
     def views(self, seed: int = 0, chosen: Sequence[int] | None = None) -> Views:
         """The views of the faces that were found, or of those at the places `chosen` of `pictures`."""
-        if chosen is None:
-            return Views(self.pictures, self.digest, seed)
-        places = np.asarray(chosen, np.int64)
-        digest = hashlib.sha256(self.digest.encode() + places.tobytes()).hexdigest()[:16]
-        return Views(Joined([self.pictures], places), digest, seed)
+        views = Views(self.pictures, self.digest, seed)
+        return views if chosen is None else part(views, chosen)
 
     def vectors(self, network: Network, batch: int = 64) -> np.ndarray:
         """(N, D) float32 of length 1: what a network says of each picture, NaN where no face was found.
@@ -107,6 +104,13 @@ def join(views: Sequence[Views]) -> Views:
         return views[0]
     digest = hashlib.sha256(" ".join(one.digest for one in views).encode()).hexdigest()[:16]
     return Views(Joined([one.pictures for one in views]), digest, views[0].seed)
+
+
+def part(views: Views, chosen: Sequence[int]) -> Views:
+    """Those of the faces at these places."""
+    places = np.asarray(chosen, np.int64)
+    digest = hashlib.sha256(views.digest.encode() + places.tobytes()).hexdigest()[:16]
+    return Views(Joined([views.pictures], places), digest, views.seed)
 
 
 def align_pictures(people: People, cache: str | os.PathLike = ".cache", workers: int | None = None) -> Chips:
@@ -172,14 +176,14 @@ def _write_blocks(people: People, folder: Path, workers: int | None) -> list[Pat
 def _join_blocks(people: People, blocks: Sequence[Path], folder: Path) -> None:
     """What `read_chips` reads, of the files of `_write_blocks`."""
 
-    def part(name: str) -> Iterator[np.ndarray]:
+    def blocks_of(name: str) -> Iterator[np.ndarray]:
         for path in blocks:
             with np.load(path) as block:
                 yield block[name]
 
-    outcomes = np.concatenate(list(part("outcomes")))
+    outcomes = np.concatenate(list(blocks_of("outcomes")))
     table = pd.DataFrame({"file": people.names(), "identity": people.identities, "outcome": outcomes})
-    chips = (chip for of_block in part("chips") for chip in of_block)
+    chips = (chip for of_block in blocks_of("chips") for chip in of_block)
     with whole_folder(folder) as partial:
         write_chips(partial, chips, table)
 

@@ -6,7 +6,8 @@
 
     python -m recognition models distill mobilenet_v3_small --teacher FILE.onnx --train-set ID|DATASET ...
                                  [--test-set ID|lfw ...] [-e EPOCHS] [-t TEMPERATURE] [--lr RATE] [--no-lr-scheduler]
-                                 [-b BATCH] [-w N] [--seed N] [--out DIR] [--init RUN] [--resume]
+                                 [-b BATCH] [--views N] [--relations WEIGHT] [--without lfw=PATH ...] [--share PART]
+                                 [-w N] [--seed N] [--out DIR] [--init RUN] [--resume]
     python -m recognition models list
     python -m recognition models test --student RUN | --teacher FILE.onnx --set ID|lfw|meglass [--measure match|class]
                               [--plot FILE]
@@ -83,16 +84,18 @@ def models_distill(options: argparse.Namespace) -> None:
 
     from models import pick_device
     from recognition.distill import DistillSettings, DistillTrainer
-    from recognition.faces import training_views
+    from recognition.faces import share_of, strangers, training_views
     from recognition.figures import plot_distillation
     from recognition.students import StudentNetwork, read_student
     from recognition.teachers import OnnxTeacher
 
     cv2.setNumThreads(1)  # each process that draws views has one
+    if not 0 < options.share <= 1:
+        raise ValueError(f"--share must be above 0 and at most 1, not {options.share}")
     if options.resume and not options.out:
         raise ValueError("--resume goes on with the run in --out: name its folder")
     tests = [open_test(value, "match", options) for value in options.test_set]  # what is missing is told now
-    names = ("epochs", "temperature", "lr", "batch", "seed", "bfloat16")
+    names = ("epochs", "temperature", "relations", "lr", "batch", "views", "seed", "bfloat16")
     settings = {name: getattr(options, name) for name in names}
     settings |= {"network": options.network, "schedule": not options.no_lr_scheduler}
     DistillSettings(**settings).check(bool(options.init), True)
@@ -102,10 +105,14 @@ def models_distill(options: argparse.Namespace) -> None:
     teacher = OnnxTeacher(options.teacher, workers)
     if start and (start.name, start.size) != (options.network, teacher.size):
         raise ValueError(f"--init {options.init} is a {start.name} of {start.size} numbers: name another")
-    views = training_views(options.train_set, options.seed, options.store, options.cache, options.workers)
+    train, select = training_views(options.train_set, options.seed, options.store, options.cache, options.workers)
+    for value in options.without:
+        train = strangers(train, teacher, value, options.cache, options.workers)
+    if options.share < 1:
+        train = share_of(train, options.share)
     out = options.out or RUNS / str(1 + max(run_numbers(), default=0))
     machine = {"start": start, "device": device, "workers": workers, "cache": options.cache}
-    trainer = DistillTrainer(*views, teacher, out, **machine, **settings)
+    trainer = DistillTrainer(train, select, teacher, out, **machine, **settings)
     if options.resume and trainer.resume():
         print(f"resumed after epoch {len(trainer.history)}")
     with whole_file(out / SETS_OF_RUN) as unfinished:
@@ -295,6 +302,10 @@ def _add_distill(commands: argparse._SubParsersAction) -> None:
     add("--lr", type=float, default=4e-3, help="highest learning rate of the cycle (default: 0.004)")
     add("--no-lr-scheduler", action="store_true", help="no cycle: the rate stays as it is")
     add("-b", "--batch", type=int, default=128, help="faces a step (default: 128)")
+    add("--views", type=int, default=8, help="of each face, one an epoch in turn (default: 8)")
+    add("--relations", type=float, default=0.5, help="weight of the relations within a batch (default: 0.5)")
+    add("--without", nargs="+", default=[], metavar="DATASET", help="leave out who looks like someone of it, as lfw")
+    add("--share", type=float, default=1.0, help="train on this part of the faces (default: 1)")
     add("--seed", type=int, default=0)
     add("--bfloat16", action="store_true", help="compute in 16 bits where the processor has it")
     add("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")

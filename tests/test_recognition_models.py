@@ -18,7 +18,7 @@ from recognition.commands import main
 from recognition.datasets import open_people
 from recognition.distill import DistillTrainer, cosine_loss, embed, relation_loss
 from recognition.export import export_student
-from recognition.faces import select_faces, training_views
+from recognition.faces import ALIKE, select_faces, share_of, strangers, training_views
 from recognition.figures import plot_verification
 from recognition.measure import impostor_cosines
 from recognition.students import STUDENTS, StudentNetwork, make_student, read_student
@@ -350,13 +350,15 @@ def test_from_pictures_to_a_file_and_its_tests(tmp_path, monkeypatch, capsys, ca
         2,
         *places,
     )
-    lines = run(capsys, *distill, "--test-set", 1, "-e", 1, "-t", 0.2)
+    more = ("-e", 1, "-t", 0.2, "--views", 2, "--relations", 0.3, "--share", 0.9)
+    lines = run(capsys, *distill, "--test-set", 1, *more)
     assert [line for line in lines if line.startswith("best epoch 1 of 1; the run is")] == [lines[-2]]
     assert lines[-1].startswith("1: match accuracy ")
     config = json.loads((tmp_path / "runs" / "1" / "config.json").read_text())
     assert (config["temperature"], config["batch"], config["network"]) == (0.2, 12, "mobilenet_v3_small")
+    assert (config["views"], config["relations"]) == (2, 0.3)
     assert (tmp_path / "runs" / "1" / "curves.png").read_bytes().startswith(b"\x89PNG")
-    resumed, *_ = run(capsys, *distill, "-e", 1, "-t", 0.2, "--out", tmp_path / "runs" / "1", "--resume")[1:]
+    resumed, *_ = run(capsys, *distill, *more, "--out", tmp_path / "runs" / "1", "--resume")[1:]
     assert resumed == "resumed after epoch 1"
     run(capsys, *distill, "-e", 1, "--init", 1, "--no-lr-scheduler", "--lr", 0.001)
     header, *rows = run(capsys, "models", "list")
@@ -407,6 +409,8 @@ def test_a_faulty_command_is_one_line(tmp_path, monkeypatch, capsys, teacher_fil
     assert "no triplet set 9" in refused(capsys, *distill, "--test-set", 9)
     assert "--resume goes on with the run in --out" in refused(capsys, *distill, "--resume")
     assert "epochs must be at least 1, not 0" in refused(capsys, *distill, "-e", 0)
+    assert "views must be at least 1, not 0" in refused(capsys, *distill, "--views", 0)
+    assert "--share must be above 0 and at most 1, not 0.0" in refused(capsys, *distill, "--share", 0)
     teacher = ("models", "test", "--teacher", teacher_file, *places)
     assert "agedb" in refused(capsys, *teacher, "--set", f"agedb={write_agedb(tmp_path / 'agedb')}")
     assert "--measure is of triplet sets" in refused(capsys, *teacher, "--set", lfw, "--measure", "class")
@@ -425,6 +429,52 @@ def test_a_set_of_people_who_are_measured_on_does_not_train(tmp_path, monkeypatc
         capsys, "models", "distill", "mobilenet_v3_small", "--teacher", teacher_file, "--train-set", 1, *places
     )
     assert "set 1 is of the split test, whose people never train" in said
+
+
+def test_who_looks_like_someone_of_the_test_set_is_left_out(tmp_path, capsys, cache, teacher_file):
+    """Two pictures of the sample stand in for LFW: the faces that the teacher finds like them go, all others stay."""
+    train, _ = training_views([SAMPLE], cache=cache)
+    people = open_people(SAMPLE).part("train")
+    places = [3, 40]
+    for number, place in enumerate(places, 1):
+        file = tmp_path / "lfw" / "A_B" / f"A_B_{number:04d}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(people.files[place].read_bytes())
+    teacher = OnnxTeacher(teacher_file)
+    centred = Centred(teacher, embed_all(train, teacher).mean(0))  # else its random weights find all faces alike
+    answers = embed_all(train, centred)
+    expected = [face for face in range(len(train)) if (answers[face] @ answers[places].T).max() < ALIKE]
+    capsys.readouterr()
+    kept = strangers(train, centred, f"lfw={tmp_path / 'lfw'}", tmp_path / "cache", 1)
+    assert 0 < len(expected) < len(train) - 1
+    said = f"left out: {len(train) - len(expected)} of {len(train)} faces that the teacher takes for someone of lfw"
+    assert said in capsys.readouterr().out
+    assert len(kept) == len(expected)
+    for face in (0, len(expected) // 2, len(expected) - 1):
+        np.testing.assert_array_equal(kept.view(face, 0), train.view(expected[face], 0))
+
+
+class Centred:
+    """A teacher less the mean of what it says, of length 1."""
+
+    def __init__(self, teacher, mean):
+        self.teacher, self.mean, self.digest, self.size = teacher, mean, "centred", teacher.size
+
+    def __call__(self, chips):
+        vectors = self.teacher(chips) - self.mean
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def embed_all(views, network):
+    return network(np.stack([views.view(face, 0) for face in range(len(views))]))
+
+
+def test_a_larger_share_holds_the_smaller(cache):
+    train, _ = training_views([SAMPLE], cache=cache)
+    third, two = share_of(train, 1 / 3), share_of(train, 2 / 3)
+    assert 0.2 * len(train) < len(third) < 0.47 * len(train) < len(two) < 0.8 * len(train)
+    assert set(third.pictures.places.tolist()) <= set(two.pictures.places.tolist())
+    assert len(share_of(train, 1.0)) == len(train)
 
 
 def test_lfw_is_measured_by_the_command(tmp_path, capsys, teacher_file):
