@@ -118,6 +118,19 @@ def mean_place(heat_map):
     return (share * columns).sum(), (share * rows).sum()
 
 
+# ------------------------------------------------------------------------------------------- 7_Recognize
+
+
+def cosines(one, other):
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return (one * other).sum(axis=1) / lengths
+
+
+def accept_rates(similarity, same, threshold):
+    accepted = similarity >= threshold
+    return accepted[~same].mean(), accepted[same].mean()
+
+
 ANSWERS = {
     answer.__name__: answer
     for answer in (
@@ -133,5 +146,7 @@ ANSWERS = {
         through_int8,
         mean_error,
         mean_place,
+        cosines,
+        accept_rates,
     )
 }

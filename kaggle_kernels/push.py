@@ -23,7 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "kaggle"
 # What goes into the data set with the root's modules.
-FOLDERS = ("detector_architectures", "glasses", "synthetic", "weights", "data/sample", "benchmarks/results")
+FOLDERS = ("detector_architectures", "glasses", "recognition", "synthetic", "weights")
+FOLDERS += ("data/sample", "benchmarks/results")
 OWNER = "OWNER"  # stands in the committed metadata for the user's name
 POLL, LIMIT = 10, 3600  # seconds between two looks at what Kaggle is doing, and after which to give up
 

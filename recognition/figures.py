@@ -1,6 +1,6 @@
 """How is recognition drawn?  Numbers in, a matplotlib Figure out, as in figures.py.
 
-from recognition.figures import plot_distillation, plot_verification
+from recognition.figures import plot_cosines, plot_distillation, plot_verification
 plot_verification({"student": (cosines, same)})
 """
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures import _figure, _legend, _line
+from figures import _bar, _figure, _legend, _line
 from recognition.measure import equal_error_rate, roc
 
 if TYPE_CHECKING:
@@ -44,4 +44,20 @@ def plot_verification(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Fi
     axis.set(xlabel="pairs of two people taken for one (share)", ylabel="pairs of one person recognized (share)")
     axis.grid(alpha=0.3)
     _legend(figure, axis, "lower")
+    return figure
+
+
+def plot_cosines(cosines: np.ndarray, same: np.ndarray, threshold: float) -> "Figure":
+    """How alike are pairs of one person, and of two people?  A histogram of each, and where the threshold lies.
+
+    cosines: (N,). same: (N,) bool. Each histogram is the share of its own pairs.
+    """
+    figure, (axis,) = _figure(6, 3)
+    bins = np.linspace(min(-0.4, cosines.min()), 1, 41)
+    for number, (name, chosen) in enumerate((("one person", same), ("two people", ~same))):
+        weights = np.full(chosen.sum(), 1 / max(1, chosen.sum()))
+        axis.hist(cosines[chosen], bins, weights=weights, alpha=0.6, label=f"{name} ({chosen.sum():,})", **_bar(number))
+    axis.axvline(threshold, color="black", linestyle="--", label=f"the tool's threshold, {threshold:.2f}")
+    axis.set(xlabel="cosine of the two faces' vectors", ylabel="share of the pairs")
+    _legend(figure, axis)
     return figure

@@ -21,7 +21,7 @@ SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 
 def test_all_notebooks_are_there():
     assert [file.stem for file in NOTEBOOKS][:4] == ["1_Load_Data", "2_Define_Network", "3_Full_Pipeline", "4_Evaluate"]
-    assert [file.stem for file in NOTEBOOKS][4:] == ["5_Compress", "6_Keypoints"]
+    assert [file.stem for file in NOTEBOOKS][4:] == ["5_Compress", "6_Keypoints", "7_Recognize"]
     assert [file.name for file in SOLUTIONS] == [file.name for file in NOTEBOOKS]
 
 
