@@ -182,7 +182,7 @@ def test_the_policy_is_strict(built, name):
     assert {value for values in rules.values() for value in values if not value.startswith("'sha256-")} <= allowed
     assert rules["connect-src"] == (["'self'"] if name == "index.html" else ["'none'"])
     assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//(?!example.org)", text), "nothing of another origin"
-    assert len(re.findall(r'href="https://example.org/course/\d_\w+.ipynb"', text)) == 6
+    assert len(re.findall(r'href="https://example.org/course/\d_\w+.ipynb"', text)) == 7
 
 
 @pytest.mark.parametrize("single", [False, True])
