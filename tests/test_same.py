@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from colour_blocks import by_hand, write_network
+from conftest import ROOT
 from glasses import GlassesPipeline, recognizer
 from glasses.keypoints import open_keypoints
 from glasses.photos import read_image
@@ -178,3 +179,15 @@ def test_as_a_process(network, photos):
     done = run("same", "--help")
     assert done.returncode == 0
     assert "0 the same person, 1 not, 2 no answer" in " ".join(done.stdout.split())
+
+
+def test_the_shipped_network_says_what_the_readme_shows(capsys, photos):
+    """In the README the photos are as `sample_photos.py` writes them: the similarity may differ in its last digits."""
+    status, out, err = call(capsys, "same", photos / "hopper.jpg", photos / "collins.jpg")
+    assert (status, err) == (1, "")
+    shown = re.search(r"^Not the same person \(similarity .*$", (ROOT / "README.md").read_text(), re.MULTILINE)[0]
+    numbers = [re.findall(r"0\.\d+", line) for line in (shown, out)]
+    assert re.sub(r"0\.\d+", "", out.strip()) == re.sub(r"0\.\d+", "", shown)
+    assert float(numbers[1][0]) == pytest.approx(float(numbers[0][0]), abs=0.05)
+    assert numbers[1][1] == numbers[0][1]  # the threshold of the file
+    assert call(capsys, "same", photos / "hopper.jpg", photos / "darker.jpg")[0] == 0
