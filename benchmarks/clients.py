@@ -72,7 +72,7 @@ def receive(client: socket.socket) -> bytes:
     try:
         while piece := client.recv(65536):
             received += piece
-    except ConnectionError:
+    except ConnectionResetError:
         pass
     return received
 

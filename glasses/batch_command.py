@@ -19,7 +19,7 @@ from tqdm import tqdm
 from .batch_plan import HIDDEN, Plan, PlanError, is_locked, last_run, load_plan, locked, make_plan, write_json
 from .batch_shard import count_part
 from .batch_workers import Result, run_local
-from .output import one_line
+from .messages import tell
 from .predict import summary
 
 
@@ -35,17 +35,11 @@ def batch_command(options: argparse.Namespace, prog: str) -> int:
             _check_protocols(plan)
             words = "goes on with the plan that is there" if held else "planned"
             seconds = time.perf_counter() - start
-            _tell(
-                prog, f"{words}: {_count(plan.photos, 'photo')} in {_count(len(plan.parts), 'part')}, {seconds:.1f} s"
-            )
+            tell(prog, f"{words}: {_count(plan.photos, 'photo')} in {_count(len(plan.parts), 'part')}, {seconds:.1f} s")
             return _answer(plan, options, prog)
     except (PlanError, ImportError, ValueError, OSError) as error:
-        _tell(prog, error)
+        tell(prog, error)
         return 2
-
-
-def _tell(prog: str, reason: object) -> None:
-    print(f"{prog}: {one_line(str(reason))}", file=sys.stderr)
 
 
 def _count(number: int, what: str) -> str:
@@ -90,17 +84,17 @@ def _answer(plan: Plan, options: argparse.Namespace, prog: str) -> int:
                         plan.check_there()
                         write_json(file, run)
                     bar.clear()
-                    _tell(prog, f"part {result.number} of {len(plan.parts)} failed: {result.failed}")
+                    tell(prog, f"part {result.number} of {len(plan.parts)} failed: {result.failed}")
     except BaseException:
         bar.close()
-        _tell(prog, f"{len(plan.done())} of {len(plan.parts)} parts are there: the same command goes on from them")
+        tell(prog, f"{len(plan.done())} of {len(plan.parts)} parts are there: the same command goes on from them")
         raise
     bar.close()
     counts = sum((count_part(plan, number) for number in plan.done()), Counter())
     if failed := run["failed"]:
-        _tell(prog, f"{_count(len(failed), 'part')} failed: the same command tries again")
+        tell(prog, f"{_count(len(failed), 'part')} failed: the same command tries again")
     if counts["unreadable"]:
-        _tell(prog, "why a photo could not be read is in the column `error`; --retry-errors tries again")
+        tell(prog, "why a photo could not be read is in the column `error`; --retry-errors tries again")
     print(summary(counts), file=sys.stderr)
     return 1 if failed or counts["unreadable"] else 0
 

@@ -25,11 +25,12 @@ from . import __version__
 from .classifiers import CLASSIFIERS, WEIGHTS
 from .files import whole_file
 from .folders import find_photos
+from .messages import tell
 from .output import FileOutput, OutputError
 from .pipeline import Answer, GlassesPipeline
 from .predict import answers_from
 from .recognizer import RECOGNIZER
-from .same_command import find_recognizer, tell
+from .same_command import find_recognizer
 
 
 def embed_command(options: argparse.Namespace, prog: str) -> int:

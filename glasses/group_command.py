@@ -21,12 +21,13 @@ from tqdm import tqdm
 
 from .files import whole_file
 from .folders import find_photos
+from .messages import tell
 from .output import OutputError, one_line, open_stdout, write_text
 from .people import group_faces, number_people
 from .photos import PhotoError, read_finer, read_photo
 from .pipeline import GlassesPipeline
 from .predict import answers_from
-from .same_command import find_recognizer, tell
+from .same_command import find_recognizer
 from .tryon_command import save
 
 TILE, CAPTION, LABEL, GAP = 144, 32, 120, 8  # pixels of the sheet: a face, its file's name, what a row is, between them

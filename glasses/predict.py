@@ -19,6 +19,7 @@ from . import __version__
 from .classifiers import WEIGHTS, open_network
 from .files import whole_file
 from .folders import file_away, find_photos, holds_photo_of, numbered
+from .messages import tell
 from .output import KEYPOINT_CSV, FileOutput, OutputError, StreamOutput, one_line, open_output, outcome
 from .photos import PhotoError, read_image
 from .pipeline import Answer, GlassesPipeline
@@ -50,7 +51,7 @@ def predict(options: argparse.Namespace, prog: str, open_classifier: Callable = 
         photos = list(find_photos(options.paths, options.recursive))
         names = [path for path, _ in photos]
         if problem := check_places(options, names):
-            return _refuse(prog, problem)
+            return tell(prog, problem)
         pipeline = GlassesPipeline(
             options.detector,
             threshold=options.threshold,
@@ -62,7 +63,7 @@ def predict(options: argparse.Namespace, prog: str, open_classifier: Callable = 
         form = KEYPOINT_CSV if options.keypoints and options.format == "csv" else options.format
         output = open_output(options.output, form, settings_of(options), names, options.resume)
     except (ImportError, ValueError, OSError, OutputError) as error:
-        return _refuse(prog, error)
+        return tell(prog, error)
     started = perf_counter() - start
 
     try:
@@ -76,11 +77,6 @@ def predict(options: argparse.Namespace, prog: str, open_classifier: Callable = 
         print(time_table(seconds, started), file=sys.stderr)
     print(summary(output.counts), file=sys.stderr)
     return 1 if failed or output.counts["unreadable"] else 0
-
-
-def _refuse(prog: str, reason: object) -> int:
-    print(f"{prog}: {one_line(str(reason))}", file=sys.stderr)
-    return 2
 
 
 def check_places(options: argparse.Namespace, photos: Sequence[str]) -> str | None:
@@ -112,7 +108,7 @@ def _answer_all(
     seconds, failed, jobs = [], 0, side_jobs([path for path, _ in photos], options)
     with tqdm(photos, initial=output.done, unit="photo", disable=len(photos) < 2 or None, leave=False) as bar:
 
-        def tell(line: str) -> None:
+        def tell_above(line: str) -> None:
             bar.clear()
             print(f"{prog}: {line}", file=sys.stderr)
 
@@ -123,11 +119,11 @@ def _answer_all(
                     job(number, answer)
                 except (OSError, PhotoError) as error:
                     failed += 1
-                    tell(f"{option}: {name}: {getattr(error, 'strerror', None) or error}")
+                    tell_above(f"{option}: {name}: {getattr(error, 'strerror', None) or error}")
             bar.clear()
             output.write(answer)
             if answer.error or answer.warning:
-                tell(f"{name}: {answer.error or answer.warning}")
+                tell_above(f"{name}: {answer.error or answer.warning}")
             if answer.seconds:
                 seconds.append(answer.seconds)
             bar.update()

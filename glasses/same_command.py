@@ -6,12 +6,12 @@ glasses same a.jpg b.jpg > /dev/null && echo "one person"
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 
 import cv2
 
-from .output import OutputError, one_line, open_stdout, write_text
+from .messages import tell
+from .output import OutputError, open_stdout, write_text
 from .pipeline import Answer, GlassesPipeline
 from .recognizer import Recognizer, open_recognizer
 
@@ -44,21 +44,13 @@ def same_command(options: argparse.Namespace, prog: str, open_pipeline: Callable
     if options.format == "jsonl":
         faces = [_as_record(answer) for answer in answers]
         numbers = {"similarity": similarity and round(similarity, 4), "threshold": round(threshold, 4)}
-        write_text(
-            sys.stdout, json.dumps({"same": same, **numbers, "photos": faces}, ensure_ascii=False) + "\n", "stdout"
-        )
+        write_text(stdout, json.dumps({"same": same, **numbers, "photos": faces}, ensure_ascii=False) + "\n", "stdout")
     elif found:
         rate = f": {RATE}" if options.threshold is None else ""
         verdict = "The same person" if same else "Not the same person"
         line = f"{verdict} (similarity {similarity:.3f}, threshold {threshold:.3f}{rate})\n"
         write_text(stdout, line, "stdout")
     return 2 if not found else 0 if same else 1
-
-
-def tell(prog: str, problem: object, status: int = 2) -> int:
-    """A line to stderr that begins with `prog`; returns `status`."""
-    print(f"{prog}: {one_line(str(problem))}", file=sys.stderr)
-    return status
 
 
 def _problem(answer: Answer) -> str | None:

@@ -11,7 +11,7 @@ import sys
 
 import cv2
 
-from .output import one_line
+from .messages import tell
 from .pipeline import GlassesPipeline
 
 
@@ -28,17 +28,17 @@ def serve_command(options: argparse.Namespace, prog: str) -> int:
         from .server import GlassesServer, find_page, make_app
     except ImportError as error:
         packages = "pip install starlette uvicorn python-multipart"
-        return _refuse(prog, f"the server needs three packages: {packages} ({error})")
+        return tell(prog, f"the server needs three packages: {packages} ({error})")
     try:
         listener = open_port(options.host, options.port)
     except OSError as error:
         reason = str(error.strerror or error).partition(" (while")[0]  # it repeats the address
-        return _refuse(prog, f"cannot listen at {options.host}:{options.port}: {reason}: give another --host or --port")
+        return tell(prog, f"cannot listen at {options.host}:{options.port}: {reason}: give another --host or --port")
     with listener:
         try:
             pipeline = GlassesPipeline(options.detector, options.model, options.threshold, workers=1, crops=True)
         except (ImportError, ValueError, OSError) as error:
-            return _refuse(prog, error)
+            return tell(prog, error)
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=f"{prog}: %(message)s")
         logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each body that is no form
         log = logging.getLogger("glasses")
@@ -53,11 +53,6 @@ def serve_command(options: argparse.Namespace, prog: str) -> int:
         finally:
             server.close()
     return 0
-
-
-def _refuse(prog: str, reason: object) -> int:
-    print(f"{prog}: {one_line(str(reason))}", file=sys.stderr)
-    return 2
 
 
 def open_port(host: str, port: int) -> socket.socket:

@@ -7,7 +7,6 @@ glasses try-on me.jpg --frame all --output sheet.png   # a contact sheet
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .files import whole_file
 from .frames import FRAMES, check_picture
+from .messages import tell
 from .output import one_line
 from .photos import PhotoError, read_photo, read_transparent
 from .pipeline import GlassesPipeline
@@ -38,17 +38,17 @@ def try_on_command(options: argparse.Namespace, prog: str, open_pipeline: Callab
         output = check_output(options)
         pipeline = open_pipeline(options.detector, keypoints=True)
     except (ImportError, ValueError, OSError) as error:
-        return _tell(prog, error, 2)
+        return tell(prog, error, 2)
     name = one_line(options.photo)
     try:
         photo = read_photo(options.photo, max_side=None)
         answer = pipeline.answer(photo.image)
     except PhotoError as error:
-        return _tell(prog, f"{name}: {error}", 1)
+        return tell(prog, f"{name}: {error}", 1)
     if photo.warning or answer.error:
-        _tell(prog, f"{name}: {answer.error or photo.warning}", 1)
+        tell(prog, f"{name}: {answer.error or photo.warning}", 1)
     if not answer.faces:
-        return 1 if answer.error else _tell(prog, f"{name}: no face", 1)
+        return 1 if answer.error else tell(prog, f"{name}: no face", 1)
 
     points = [face.keypoints for face in answer.faces]
     if options.frame == "all":
@@ -60,14 +60,9 @@ def try_on_command(options: argparse.Namespace, prog: str, open_pipeline: Callab
         with whole_file(output) as partial:
             save(picture, partial, output.suffix)
     except (OSError, ValueError) as error:
-        return _tell(prog, f"cannot write {output}: {getattr(error, 'strerror', None) or error}", 1)
+        return tell(prog, f"cannot write {output}: {getattr(error, 'strerror', None) or error}", 1)
     print(f"{one_line(str(output))}: {options.frame} on {len(points)} face{'s' * (len(points) != 1)}")
     return 0
-
-
-def _tell(prog: str, problem: object, status: int) -> int:
-    print(f"{prog}: {one_line(str(problem))}", file=sys.stderr)
-    return status
 
 
 def read_frame(name: str) -> str | np.ndarray | None:

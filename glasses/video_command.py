@@ -24,7 +24,8 @@ from .camera import Camera, Window, open_window
 from .drawing import annotate
 from .files import whole_file
 from .frames import FRAMES
-from .output import OutputError, one_line, write_text
+from .messages import tell
+from .output import OutputError, write_text
 from .pipeline import Answer
 from .tracks import FaceTracker, TrackedFace
 from .tryon import Look, look_at, wear
@@ -38,10 +39,6 @@ STEADY_LOOK = 0.1  # how far the light on a face is followed from frame to frame
 def video_command(options: argparse.Namespace, prog: str) -> int:
     """Do what the options say; returns the exit status: 1 for trouble with a film, 2 for a wrong command line."""
     cv2.setNumThreads(1)
-
-    def tell(problem: object) -> None:
-        print(f"{prog}: {one_line(str(problem))}", file=sys.stderr)
-
     name = options.film if options.camera is None else f"camera {options.camera}"
     try:
         output, paint = check_output(options), Painter(options.try_on)
@@ -50,22 +47,20 @@ def video_command(options: argparse.Namespace, prog: str) -> int:
         tracker = FaceTracker(keypoints=options.try_on is not None)
         source = Camera(options.camera) if options.camera is not None else Film(options.film)
     except VideoError as error:
-        tell(f"{name}: {error}")
-        return 1
+        return tell(prog, f"{name}: {error}", 1)
     except (ImportError, ValueError, OSError) as error:
-        tell(error)
-        return 2
+        return tell(prog, error)
     with closing(source):
-        window = _window(options, tell)
+        window = _window(options, prog)
         try:
             frames, warnings = _answer_all(source, tracker, paint, output, window, options)
         except VideoError as error:
-            tell(f"cannot write {output}: {error}" if isinstance(error, WriteError) else f"{name}: {error}")
+            tell(prog, f"cannot write {output}: {error}" if isinstance(error, WriteError) else f"{name}: {error}")
             return 1
     for warning in source.warnings:
-        tell(f"{name}: {warning}")
+        tell(prog, f"{name}: {warning}")
     for warning in warnings:
-        tell(f"{output}: {warning}")
+        tell(prog, f"{output}: {warning}")
     print("\n".join(summary(tracker.spans, *frames)), file=sys.stderr)
     return 1 if source.warnings else 0
 
@@ -88,14 +83,14 @@ def check_output(options: argparse.Namespace) -> Path | None:
     return output
 
 
-def _window(options: argparse.Namespace, tell: Callable) -> Window | None:
+def _window(options: argparse.Namespace, prog: str) -> Window | None:
     """The window of a camera; None, and a line, where there cannot be one."""
     if options.camera is None:
         return None
     try:
         return open_window(f"camera {options.camera}: q ends")
     except VideoError as error:
-        tell(f"{error}; the answers go on, Ctrl-C ends them")
+        tell(prog, f"{error}; the answers go on, Ctrl-C ends them")
         return None
 
 

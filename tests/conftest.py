@@ -64,6 +64,14 @@ def hopper() -> Path:
     return sample_photos()["grace_hopper.jpg"]
 
 
+@pytest.fixture(scope="session")
+def network(tmp_path_factory) -> Path:
+    """A recognition network whose vectors are a chip's colours in blocks."""
+    from colour_blocks import write_network
+
+    return write_network(tmp_path_factory.mktemp("network") / "blocks.onnx")
+
+
 NOBODY = (
     "brick.png chelsea.png chessboard_GRAY.png clock_motion.png coffee.png coins.png color.png grass.png gravel.png "
     "horse.png hubble_deep_field.jpg ihc.png moon.png motorcycle_left.png page.png retina.jpg rocket.jpg text.png"

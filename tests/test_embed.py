@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colour_blocks import SIZE, by_hand, write_network
+from colour_blocks import SIZE, by_hand
 from glasses import GlassesPipeline, embed_command
 from glasses.recognizer import Recognizer
 from test_cli import call
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory) -> Path:
-    return write_network(tmp_path_factory.mktemp("network") / "blocks.onnx")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from scipy.cluster import hierarchy
 
-from colour_blocks import write_network
 from conftest import ROOT
 from glasses import group_command, people
 from glasses.group_command import CAPTION, GAP, LABEL, TILE, PhotoFace, caption, contact_sheet, cut_tile, sheet_rows
@@ -79,11 +78,6 @@ def test_people_are_numbered_by_how_many_faces_they_have():
 
 
 # -------------------------------------------------------------------------------------------------- the command
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory) -> Path:
-    return write_network(tmp_path_factory.mktemp("network") / "blocks.onnx")
 
 
 @pytest.fixture

@@ -10,18 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from colour_blocks import by_hand, write_network
+from colour_blocks import by_hand
 from conftest import ROOT
 from glasses import GlassesPipeline, recognizer
 from glasses.keypoints import open_keypoints
 from glasses.photos import read_image
 from glasses.recognizer import PLACES, Recognizer
 from test_cli import call, run
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory) -> Path:
-    return write_network(tmp_path_factory.mktemp("network") / "blocks.onnx")
 
 
 @pytest.fixture(scope="module")

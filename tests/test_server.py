@@ -27,6 +27,7 @@ import uvicorn
 from PIL import Image
 
 from benchmarks import serve
+from benchmarks.clients import receive
 from conftest import ROOT, obey_signals
 from glasses import GlassesPipeline, cli
 from glasses.connections import uvicorn_config
@@ -364,7 +365,7 @@ def test_a_client_that_announces_too_much_is_told_before_it_sends(small):
     with connect(small) as client:
         head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['Content-Type']}\r\n"
         client.sendall(f"{head}Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n".encode())
-        answer = read_all(client)
+        answer = receive(client)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"connection: close" in answer.lower()
 
@@ -437,17 +438,6 @@ def send_request(client: socket.socket, body: bytes, upto: int | None = None, pa
     client.sendall(f"{head}\r\n".encode() + body[:upto])
 
 
-def read_all(client: socket.socket) -> bytes:
-    """Everything until the server closes the connection."""
-    content = b""
-    try:
-        while piece := client.recv(65536):
-            content += piece
-    except ConnectionResetError:
-        pass
-    return content
-
-
 def drip(client: socket.socket, content: bytes) -> bool:
     """Send byte by byte; whether the server closed the connection meanwhile."""
     try:
@@ -461,7 +451,7 @@ def drip(client: socket.socket, content: bytes) -> bool:
 
 def test_a_client_that_sends_nothing_is_left(small):
     with connect(small) as client:
-        assert read_all(client) == b""
+        assert receive(client) == b""
 
 
 def test_headers_that_drip_in_do_not_hold_a_connection(small):
@@ -483,7 +473,7 @@ def test_a_body_that_stops_or_drips_is_refused(limits, more):
     with serving(SimpleNamespace(), limits) as port, connect(port) as client:
         send_request(client, body, 100)
         drip(client, body[100 : 100 + more])
-        answer = read_all(client)
+        answer = receive(client)
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"arrived too slowly" in answer
         assert (port.server.gate.requests, port.server.gate.bytes) == (0, 0)
@@ -506,7 +496,7 @@ def test_a_client_that_does_not_read_is_left(tmp_path):
         client.connect(("127.0.0.1", int(port)))
         client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(2.5)
-        assert len(read_all(client)) < 30_000_000
+        assert len(receive(client)) < 30_000_000
         status, _, content = ask(port, "GET", "/large.bin")
         assert (status, len(content)) == (200, 30_000_000)
 
@@ -514,7 +504,7 @@ def test_a_client_that_does_not_read_is_left(tmp_path):
 def test_connections_are_counted(small):
     clients = [connect(small) for _ in range(16)]
     try:
-        assert [read_all(client) for client in clients[12:]] == [b""] * 4
+        assert [receive(client) for client in clients[12:]] == [b""] * 4
     finally:
         for client in clients:
             client.close()
@@ -733,7 +723,7 @@ def test_a_signal_ends_it_when_what_is_at_work_is_answered(hopper, number, statu
         until(lambda: ask_status(running.port) is None)  # no new ones
         assert running.process.poll() is None, "it waits for the one at work"
         client.sendall(body[len(body) // 2 :])
-        answer = read_all(client)
+        answer = receive(client)
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b'"glasses":true' in answer
         said = running.said()
@@ -764,7 +754,7 @@ def test_its_log_holds_neither_pictures_nor_names(hopper):
         ask(running.port, "GET", "/private%20name?private=name")
         with connect(running.port) as client:
             client.sendall(b"private name\r\n\r\n")
-            read_all(client)
+            receive(client)
         running.process.send_signal(signal.SIGTERM)
         said = running.said()
     assert "predict: 200, 1 photos, " in said
