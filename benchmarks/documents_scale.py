@@ -15,7 +15,7 @@ def served(results: Results) -> str:
 
 
 def scale_speed(results: Results) -> str:
-    """What two workers of `glasses batch` answer, beside one and beside a loop, and what Ray's do."""
+    """What two workers of `glasses batch` answer, and of Ray; one of them, and a loop and two loops in comparison."""
     table = results["scale"].query("part == 'speed'").set_index("what")
     loop, one, two = (table.loc[name] for name in ("a loop", "1 worker", "2 workers"))
     text = f"{two['photos_per_s']:.0f} photos a second, {two['ratio']:.2f} times as many as a loop in one process"
@@ -23,6 +23,8 @@ def scale_speed(results: Results) -> str:
     text += " of the processor as in the loop)"
     if "2 workers, Ray" in table.index:
         text += f", and two of Ray {table.loc['2 workers, Ray', 'ratio']:.2f} times as many"
+    text += f". Two such loops, which share nothing but the machine, answer {table.loc['two loops', 'ratio']:.2f} times"
+    text += " as many as one"
     notes = [line.removeprefix("note: ") for line in results.header("scale") if line.startswith("note: ")]
     return "; ".join([text, *notes])
 

@@ -58,7 +58,10 @@ def make_student(name: str = "mobilenet_v3_small", size: int = SIZE) -> Student:
 
 
 class ChipsToVectors(nn.Module):
-    """What the tool computes, as one graph."""
+    """What the tool computes, as one graph: of each face and its mirror image what the student says, added.
+
+    It has learned to say the same of both, and does not quite: a part of its error goes out with the mean.
+    """
 
     def __init__(self, student: Student):
         super().__init__()
@@ -66,8 +69,9 @@ class ChipsToVectors(nn.Module):
 
     def forward(self, chips: Tensor) -> Tensor:
         """(N, 112, 112, 3) uint8 -> (N, size) float32 of length 1."""
-        vectors = self.student(chips.permute(0, 3, 1, 2).float() / 255)
-        return torch.nn.functional.normalize(vectors)
+        faces = chips.permute(0, 3, 1, 2).float() / 255
+        vectors = self.student(torch.cat([faces, faces.flip(3)]))
+        return torch.nn.functional.normalize(vectors.unflatten(0, (2, -1)).sum(0))
 
 
 class StudentNetwork:

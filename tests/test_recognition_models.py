@@ -278,6 +278,8 @@ def test_the_file_says_what_the_student_says(tmp_path, cache, name, weights):
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-5)
     assert (vectors * StudentNetwork(student)(chips)).sum(1).min() > (0.98 if weights == "int8" else 0.9999)
     assert written(chips[:1])[0] == pytest.approx(vectors[0], abs=1e-5)
+    mirrored = np.ascontiguousarray(chips[:, :, ::-1])
+    assert written(mirrored) == pytest.approx(vectors, abs=1e-5), "a face and its mirror image are one"
 
     known = faces["sample"]
     impostors = impostor_cosines(known.chips.vectors(written), known.names, known.identities)
