@@ -128,6 +128,19 @@ def recognition_table(results: Results) -> str:
     return markdown(columns, rows)
 
 
+def recognition_faces_table(results: Results) -> str:
+    """What recognition_faces.py measured; where it has not run, a sentence that says so."""
+    if "recognition_faces" not in results:
+        return "Its table will stand here when it has been measured."
+    rows = []
+    for row in results["recognition_faces"].to_dict("records"):
+        cosines = [f"{row[name]:.3f}" for name in ("cosine_train", "cosine_select")]
+        lfw = f"{100 * row['lfw_accuracy']:.2f} ({100 * row['lfw_deviation']:.2f})"
+        rows.append([f"{row['faces']:,}", row["epochs"], *cosines, lfw])
+    columns = ["faces", "epochs", "cosine to the teacher, trained on", "of other people"]
+    return markdown([*columns, "LFW, % (deviation of the folds)"], rows)
+
+
 # ------------------------------------------------------------------------------------- numbers in sentences
 
 
@@ -391,6 +404,7 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "grouping": grouping_table,
     "sample": sample_table,
     "recognition": recognition_table,
+    "recognition-faces": recognition_faces_table,
     "keypoints": keypoints_table,
     "keypoint-networks": keypoint_networks_table,
     "tryon": tryon_table,

@@ -4,7 +4,7 @@
                                      [--student "MobileNetV3-Small=FILE.onnx" ...] [--triplets 5000] [--note WORDS]
 
 Writes results/recognition.csv, a row a network, the teacher first: parameters and bytes of its file; the time of one
-face by ONNX Runtime on one thread (a teacher is asked for a face and its mirror image); LFW by its official protocol,
+face by ONNX Runtime on one thread (each network is asked for it and its mirror image); LFW by its official protocol,
 from the pictures; pairs with and without glasses of MeGlass, and match and class accuracy on triplets of CelebA, both
 of people of the report parts. Students are files of `python -m recognition models export`; without any it is the
 shipped one. `make tables` puts them into README and model card.

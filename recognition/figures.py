@@ -1,6 +1,6 @@
 """How is recognition drawn?  Numbers in, a matplotlib Figure out, as in figures.py.
 
-from recognition.figures import plot_cosines, plot_distillation, plot_verification
+from recognition.figures import plot_cosines, plot_distillation, plot_shares, plot_verification
 plot_verification({"student": (cosines, same)})
 """
 
@@ -13,6 +13,7 @@ from figures import _bar, _figure, _legend, _line
 from recognition.measure import equal_error_rate, roc
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -60,4 +61,23 @@ def plot_cosines(cosines: np.ndarray, same: np.ndarray, threshold: float) -> "Fi
     axis.axvline(threshold, color="black", linestyle="--", label=f"the tool's threshold, {threshold:.2f}")
     axis.set(xlabel="cosine of the two faces' vectors", ylabel="share of the pairs")
     _legend(figure, axis)
+    return figure
+
+
+def plot_shares(rows: "pd.DataFrame") -> "Figure":
+    """What a student has of more faces: `benchmarks/recognition_faces.py`.
+
+    rows: faces, cosine_train and cosine_select, lfw_accuracy and lfw_deviation of ten folds, a row a student.
+    """
+    figure, (left, right) = _figure(9, 3, 1, 2)
+    for number, (column, of) in enumerate((("cosine_train", "trained on"), ("cosine_select", "of other people"))):
+        left.plot(rows["faces"], rows[column], label=of, **_line(number))
+    left.set(xlabel="faces trained on", ylabel="cosine to the teacher")
+    left.legend(frameon=False, fontsize=9)
+    accuracy, error = 100 * rows["lfw_accuracy"], 100 * rows["lfw_deviation"] / 10**0.5
+    right.errorbar(rows["faces"], accuracy, yerr=error, capsize=3, **_line(2))
+    right.set(xlabel="faces trained on", ylabel="LFW, % (standard error)")
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+        axis.set(xlim=(0, None), xticks=rows["faces"], xticklabels=[f"{faces:,}" for faces in rows["faces"]])
     return figure

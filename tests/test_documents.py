@@ -205,6 +205,16 @@ def test_the_table_of_recognition_stands_where_it_was_measured(tmp_path):
     )
 
 
+def test_the_table_of_more_faces_stands_where_it_was_measured(tmp_path):
+    assert "|" not in CONTENTS["recognition-faces"](Results(tmp_path)), "words alone"
+    row = {"faces": 5432, "epochs": 24, "cosine_train": 0.71234, "cosine_select": 0.6, "lfw_accuracy": 0.93456}
+    row |= {"lfw_deviation": 0.0123, "lfw_eer": 0.07}
+    report.write_table(pd.DataFrame([row]), tmp_path / "recognition_faces.csv", ["command: x"])
+    assert CONTENTS["recognition-faces"](Results(tmp_path)).splitlines()[-1] == (
+        "| 5,432 | 24 | 0.712 | 0.600 | 93.46 (1.23) |"
+    )
+
+
 def test_the_table_of_the_sample_stands_where_it_was_measured(tmp_path):
     assert "typed" in CONTENTS["sample"](Results(tmp_path))
     lines = [

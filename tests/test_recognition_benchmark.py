@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks import recognition
+from benchmarks import recognition, recognition_faces
 from benchmarks.documents import CONTENTS, Results
 from conftest import ROOT
 from glasses.recognizer import Recognizer
+from recognition import faces
 from recognition.datasets import open_people
 from recognition.measure import measure_glasses, measure_lfw
 from recognition.teachers import OnnxTeacher
@@ -101,3 +102,33 @@ def test_a_row_a_network_and_the_document_s_table_of_it(tmp_path, monkeypatch):
     assert not math.isclose(rows.loc["teacher", "against_eer"], rows.loc["Small", "against_eer"])
     lines = CONTENTS["recognition"](Results(tmp_path)).splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| teacher", "| Small"]
+
+
+def test_more_faces_of_the_same_number_of_views(tmp_path, monkeypatch):
+    lfw = write_lfw(tmp_path / "lfw")
+    for number, file in enumerate(sorted(lfw.rglob("*.jpg"))):
+        file.write_bytes(FACES[number].read_bytes())
+    write_teacher(tmp_path / "teacher.onnx")
+    monkeypatch.setattr(faces, "ALIKE", 1.01)  # to a teacher by chance all are alike
+    arguments = [f"--teacher={tmp_path / 'teacher.onnx'}", f"--train-set=sample={ROOT / 'data' / 'sample'}"]
+    arguments += [f"--lfw={lfw}", "--shares", "0.667", "1", "--epochs", "1", "--views", "1", "--batch", "32"]
+    arguments += [f"--cache={tmp_path / 'cache'}", f"--out={tmp_path / 'runs'}", "--note", "measured in a test"]
+    monkeypatch.setattr(sys, "argv", ["recognition_faces.py", *arguments])
+    monkeypatch.setattr(recognition_faces, "RESULTS", tmp_path)
+    assert recognition_faces.main() == 0
+
+    text = (tmp_path / "recognition_faces.csv").read_text()
+    assert str(tmp_path) not in text
+    assert "# note: measured in a test\n" in text
+    rows = pd.read_csv(tmp_path / "recognition_faces.csv", comment="#")
+    few, all_faces = rows["faces"]
+    assert 0.5 < few / all_faces < 0.8
+    assert rows["epochs"].tolist() == [round(all_faces / few), 1]
+    assert rows["cosine_train"].between(-1, 1).all()
+    assert rows["cosine_select"].between(-1, 1).all()
+    assert (tmp_path / "recognition_faces.png").stat().st_size > 5000
+    runs = {folder: (folder / "checkpoint.pt").stat().st_mtime for folder in (tmp_path / "runs").iterdir()}
+    assert len(runs) == 2
+    assert recognition_faces.main() == 0, "nothing is trained again"
+    assert {folder: (folder / "checkpoint.pt").stat().st_mtime for folder in runs} == runs
+    assert pd.read_csv(tmp_path / "recognition_faces.csv", comment="#").equals(rows)
