@@ -193,6 +193,7 @@ class Trainer(BaseTrainer):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device.startswith("cuda"),
+            generator=torch.Generator(),  # else processes that start draw from that of dropout, later epochs do not
         )
         self.teachers = [teacher.to(device) for teacher in teachers]
         self.taught = Distillation(network, self.teachers, chosen.hints, SMOOTHING) if teachers else None

@@ -358,6 +358,14 @@ def test_the_seed_reproduces_a_run_bit_for_bit(finished):
     assert not same(out, meglass.parent / "other")
 
 
+def test_processes_that_augment_change_nothing(finished):
+    """They begin in the first epoch of a run, or of what is left of it, and no other."""
+    meglass, out = finished
+    assert train.main(arguments(meglass, meglass.parent / "two", "--workers", 2)) == 0
+    assert log(meglass.parent / "two") == log(out)
+    assert same(out, meglass.parent / "two")
+
+
 def test_a_killed_run_resumes_to_the_same_result(finished, capsys):
     meglass, out = finished
     killed = meglass.parent / "killed"
