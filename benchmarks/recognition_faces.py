@@ -30,26 +30,21 @@ from recognition.teachers import OnnxTeacher
 from recognition.views import Views
 
 
-def mean_cosine(student, views: Views, teacher: OnnxTeacher, cache: Path, device: str) -> float:
-    """Between what a student and its teacher say of the chips."""
-    return float((embed(student, views, device) * views.answers(teacher, 0, cache)).sum(1).mean())
-
-
-def measure_share(options: argparse.Namespace, train: Views, select: Views, teacher: OnnxTeacher) -> dict[str, float]:
+def measure_share(
+    options: argparse.Namespace, train: Views, select: Views, teacher: OnnxTeacher, epochs: int
+) -> dict[str, float]:
     """faces and epochs; cosine to the teacher on the faces trained on, and on others; LFW's accuracy and deviation."""
-    epochs = round(options.epochs * options.all_faces / len(train))
     out, device = options.out / f"{options.network}-{len(train)}-{epochs}", pick_device("auto")
     settings = {name: getattr(options, name) for name in ("network", "batch", "views", "seed")} | {"relations": 0.2}
     trainer = DistillTrainer(
         train, select, teacher, out, epochs, device=device, workers=1, cache=options.cache, **settings
     )
     trainer.resume()
-    if len(trainer.history) < epochs:
-        trainer.fit()
+    trainer.fit()
     student = trainer.result()
-    cosines = [mean_cosine(student, views, teacher, options.cache, device) for views in (train, select)]
+    cosine = (embed(student, train, device) * train.answers(teacher, 0, options.cache)).sum(1).mean()
     lfw, _, _ = measure_lfw(StudentNetwork(student), open_people(f"lfw={options.lfw}"), options.cache, options.workers)
-    row = {"faces": len(train), "epochs": epochs, "cosine_train": cosines[0], "cosine_select": cosines[1]}
+    row = {"faces": len(train), "epochs": epochs, "cosine_train": cosine, "cosine_select": 1 - trainer.best["loss"]}
     return row | {"lfw_accuracy": lfw["accuracy"], "lfw_deviation": lfw["deviation"], "lfw_eer": lfw["eer"]}
 
 
@@ -77,9 +72,11 @@ def main() -> int:
     teacher = OnnxTeacher(options.teacher)
     train, select = training_views(options.train_set, options.seed, cache=options.cache, workers=options.workers)
     train = strangers(train, teacher, f"lfw={options.lfw}", options.cache, options.workers)
-    options.all_faces, rows = len(train), []
+    rows = []
     for share in options.shares:
-        rows.append(measure_share(options, share_of(train, share), select, teacher))
+        part = share_of(train, share)
+        epochs = round(options.epochs * len(train) / len(part))
+        rows.append(measure_share(options, part, select, teacher, epochs))
         print(pd.Series(rows[-1]).to_string(), end="\n\n", flush=True)
     rows = pd.DataFrame(rows)
     lines = header(
