@@ -6,8 +6,8 @@
 
     python -m recognition models distill mobilenet_v3_small --teacher FILE.onnx --train-set ID|DATASET ...
                                  [--test-set ID|lfw ...] [-e EPOCHS] [-t TEMPERATURE] [--lr RATE] [--no-lr-scheduler]
-                                 [-b BATCH] [--views N] [--relations WEIGHT] [--without lfw=PATH ...] [--share PART]
-                                 [-w N] [--seed N] [--out DIR] [--init RUN] [--resume]
+                                 [-b BATCH] [--views N] [--glasses SHARE] [--relations WEIGHT] [--without lfw=PATH ...]
+                                 [--share PART] [-w N] [--seed N] [--out DIR] [--init RUN] [--resume]
     python -m recognition models list
     python -m recognition models test --student RUN | --teacher FILE.onnx --set ID|lfw|meglass [--measure match|class]
                               [--plot FILE]
@@ -95,7 +95,7 @@ def models_distill(options: argparse.Namespace) -> None:
     if options.resume and not options.out:
         raise ValueError("--resume goes on with the run in --out: name its folder")
     tests = [open_test(value, "match", options) for value in options.test_set]  # what is missing is told now
-    names = ("epochs", "temperature", "relations", "lr", "batch", "views", "seed", "bfloat16")
+    names = ("epochs", "temperature", "relations", "lr", "batch", "views", "glasses", "seed", "bfloat16")
     settings = {name: getattr(options, name) for name in names}
     settings |= {"network": options.network, "schedule": not options.no_lr_scheduler}
     DistillSettings(**settings).check(bool(options.init), True)
@@ -303,6 +303,7 @@ def _add_distill(commands: argparse._SubParsersAction) -> None:
     add("--no-lr-scheduler", action="store_true", help="no cycle: the rate stays as it is")
     add("-b", "--batch", type=int, default=128, help="faces a step (default: 128)")
     add("--views", type=int, default=8, help="of each face, one an epoch in turn (default: 8)")
+    add("--glasses", type=float, default=0.0, metavar="SHARE", help="of the views, with glasses drawn on (default: 0)")
     add("--relations", type=float, default=0.5, help="weight of the relations within a batch (default: 0.5)")
     add("--without", nargs="+", default=[], metavar="DATASET", help="leave out who looks like someone of it, as lfw")
     add("--share", type=float, default=1.0, help="train on this part of the faces (default: 1)")

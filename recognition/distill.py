@@ -30,7 +30,8 @@ class DistillSettings:
     """What one may choose for a run; as `run_config.Settings`.
 
     schedule: the rate goes through one cycle whose highest value is lr; without it lr stays. views: of each face, one
-    an epoch in turn. temperature, relations: of `relation_loss`, and its weight.
+    an epoch in turn. glasses: the share of the views in which some are drawn on the face; what the teacher says is of
+    the face without them. temperature, relations: of `relation_loss`, and its weight.
     """
 
     epochs: int = 20
@@ -40,6 +41,7 @@ class DistillSettings:
     seed: int = 0
     network: str = STUDENTS[0]
     views: int = 8
+    glasses: float = 0.0
     temperature: float = 0.1
     relations: float = 0.5
     bfloat16: bool = False
@@ -58,6 +60,8 @@ class DistillSettings:
             raise ValueError(f"seed must be at least 0, not {self.seed}")
         if not 0 <= self.relations < math.inf:
             raise ValueError(f"relations must be at least 0, not {self.relations}")
+        if not 0 <= self.glasses <= 1:
+            raise ValueError(f"glasses must be a share from 0 to 1, not {self.glasses}")
         if self.network not in STUDENTS:
             raise ValueError(f"unknown network {self.network!r}: choose from {', '.join(STUDENTS)}")
 
@@ -86,11 +90,11 @@ def relation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tenso
 class TaughtViews(Dataset):
     """One view of each face, and what the teacher says of it; every second time mirrored, of which it says the same.
 
-    An item: (3, 112, 112) float32 in 0..1, (D,) float32.
+    glasses: the share of the views in which some are drawn on. An item: (3, 112, 112) float32 in 0..1, (D,) float32.
     """
 
-    def __init__(self, views: Views, answers: np.ndarray, number: int, seed: int | None):
-        self.views, self.answers, self.number = views, answers, number
+    def __init__(self, views: Views, answers: np.ndarray, number: int, seed: int | None, glasses: float = 0.0):
+        self.views, self.answers, self.number, self.glasses = views, answers, number, glasses
         mirrored = np.zeros(len(views), bool) if seed is None else np.random.default_rng(seed).random(len(views)) < 0.5
         self.mirrored = mirrored
 
@@ -98,7 +102,7 @@ class TaughtViews(Dataset):
         return len(self.views)
 
     def __getitem__(self, face: int) -> tuple[Tensor, Tensor]:
-        view = self.views.view(face, self.number)
+        view = self.views.view(face, self.number, self.glasses)
         if self.mirrored[face]:
             view = view[:, ::-1].copy()
         picture = torch.from_numpy(view).movedim(-1, 0).float() / 255
@@ -160,7 +164,7 @@ class DistillTrainer(BaseTrainer):
         number = epoch % self.settings.views  # 0 is the chip itself
         answers = self.train.answers(self.teacher, number, self.cache)
         seed = self.settings.seed + epoch
-        faces = TaughtViews(self.train, answers, number, seed)
+        faces = TaughtViews(self.train, answers, number, seed, self.settings.glasses)
         generator = torch.Generator().manual_seed(seed)
         return DataLoader(
             faces, self.settings.batch, shuffle=True, drop_last=True, generator=generator, num_workers=self.workers

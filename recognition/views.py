@@ -16,10 +16,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from glasses.files import whole_file
-from glasses.recognizer import CHIP
+from glasses.keypoints import open_keypoints
+from glasses.recognizer import CHIP, PLACES
 from recognition.teachers import Teacher
+from render_glasses import put_on
 
 MARGIN = 16  # pixels of the pictures that views are drawn from, to each side of the chip
+DARK = 0.2  # share of the drawn glasses that are sunglasses
 BLOCK = 1024  # views that are held at once for a teacher
 CODE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()  # how views are drawn: another way, other answers
 
@@ -54,6 +57,12 @@ def draw_view(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return view
 
 
+def wear_glasses(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """(144, 144, 3) uint8, a chip with its margin -> the same with glasses drawn on, of any kind."""
+    (points,) = open_keypoints().seen(picture, [PLACES + MARGIN])
+    return put_on(picture, points.astype(float), random, random.random() < DARK)
+
+
 class Views:
     """The views of many faces.
 
@@ -66,9 +75,16 @@ class Views:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def view(self, face: int, number: int) -> np.ndarray:
-        """View `number` of a face, (112, 112, 3) uint8; number 0 is the chip as the tool cuts it."""
+    def view(self, face: int, number: int, glasses: float = 0.0) -> np.ndarray:
+        """View `number` of a face, (112, 112, 3) uint8; number 0 is the chip as the tool cuts it.
+
+        glasses: the share of views in which some are drawn on; all else in them is as without.
+        """
         picture = self.pictures[face]
+        if glasses:
+            random = np.random.default_rng([self.seed, face, number, 1])
+            if random.random() < glasses:
+                picture = wear_glasses(picture, random)
         if number == 0:
             return np.ascontiguousarray(picture[MARGIN:-MARGIN, MARGIN:-MARGIN])
         return draw_view(picture, np.random.default_rng([self.seed, face, number]))
