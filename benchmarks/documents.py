@@ -90,9 +90,6 @@ def robustness_table(results: Results) -> str:
 
 
 def crops_table(results: Results) -> str:
-    """What input_size.py measured; where it has not run, a sentence that says so."""
-    if "input_size" not in results:
-        return "Its table will stand here when it has been run again."
     rows = []
     for row in results["input_size"].to_dict("records"):
         measured = [f"{row['ms']:.2f}", f"{row['loss']:.4f}", f"{100 * row['error']:.2f}"]
@@ -101,9 +98,6 @@ def crops_table(results: Results) -> str:
 
 
 def sample_table(results: Results) -> str:
-    """What sample.py measured; where it has not run since it writes a table, a sentence that says so."""
-    if "sample" not in results:
-        return "The numbers below were typed from what an earlier run printed, until it has been run again."
     rows = []
     for row in results["sample"].to_dict("records"):
         value = f"{row['value']:.1f} {row['unit']}"
@@ -112,9 +106,6 @@ def sample_table(results: Results) -> str:
 
 
 def recognition_table(results: Results) -> str:
-    """What recognition.py measured; where it has not run, a sentence that says so."""
-    if "recognition" not in results:
-        return "Its table will stand here when it has been measured."
     columns = ["network", "parameters", "KB", "one face, ms", "LFW, % (deviation of the folds)", "equal error rate, %"]
     columns += ["MeGlass: without, %", "with, %", "with against without, % (95 % interval)", "match, %", "class, %"]
     rows = []
@@ -129,9 +120,6 @@ def recognition_table(results: Results) -> str:
 
 
 def recognition_faces_table(results: Results) -> str:
-    """What recognition_faces.py measured; where it has not run, a sentence that says so."""
-    if "recognition_faces" not in results:
-        return "Its table will stand here when it has been measured."
     rows = []
     for row in results["recognition_faces"].to_dict("records"):
         cosines = [f"{row[name]:.3f}" for name in ("cosine_train", "cosine_select")]
@@ -209,21 +197,12 @@ def epochs(results: Results) -> str:
     return f"{usual:.0f} epochs" + (f" ({'; '.join(others)})" if others else "")
 
 
-def faces_of_networks(results: Results) -> str:
-    """On which faces accuracy.csv was measured, as its header says."""
-    if any(line.startswith("report faces") for line in results.header("accuracy")):
-        return "on the report part, on which nothing was chosen"
-    return "before the parts were told apart: on all validation faces, on which the epochs were chosen too"
-
-
 def schedule_of_folds(results: Results) -> str:
-    """How the networks of cross_validation.csv were trained, as its header says: alike, or as they once were."""
+    """How the networks of cross_validation.csv were trained, as its header says, and what its note adds."""
     command, *lines = results.header("cross_validation")
-    alike = [line for line in lines if line.startswith("one schedule")]
-    earlier = (
-        "measured with earlier settings, each network at a learning rate of its own, and not yet run again with one"
-    )
-    return f"`{command.removeprefix('command: ')}`; {alike[0] if alike else earlier}"
+    (alike,) = (line for line in lines if line.startswith("one schedule"))
+    notes = [line.removeprefix("note: ") for line in lines if line.startswith("note")]
+    return "; ".join([f"`{command.removeprefix('command: ').split(' --note')[0]}`", alike, *notes])
 
 
 def gains(results: Results) -> str:
@@ -382,9 +361,6 @@ def mutation_table(results: Results) -> str:
 
 
 def grouping_table(results: Results) -> str:
-    """What grouping.py measured; where it has not run, a sentence that says so."""
-    if "grouping" not in results:
-        return "How well that works will stand here when it has been measured (`python -m benchmarks.grouping`)."
     rows = []
     for row in results["grouping"].to_dict("records"):
         shares = [f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f")]
@@ -431,7 +407,6 @@ CONTENTS: dict[str, Callable[[Results], str]] = {
     "quantized": quantized,
     "epochs": epochs,
     "gains": gains,
-    "faces-of-networks": faces_of_networks,
     "schedule-of-folds": schedule_of_folds,
     "onnx-keypoints": lambda r: f"{(classifiers.WEIGHTS / 'keypoints.onnx').stat().st_size / 1000:.0f} KB",
     **documents_scale.CONTENTS,
