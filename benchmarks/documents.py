@@ -356,8 +356,9 @@ def video_speed(results: Results) -> str:
 
 
 def mutation_table(results: Results) -> str:
-    rows = [(f"`{r['module']}.py`", r["changes"], r["noticed"]) for r in results["mutation"].to_dict("records")]
-    return markdown(["module", "changes", "noticed"], rows)
+    names = ("changes", "tried", "noticed")
+    rows = [[f"`{row['module']}.py`", *(row[name] for name in names)] for row in results["mutation"].to_dict("records")]
+    return markdown(["module", *names], rows)
 
 
 def grouping_table(results: Results) -> str:

@@ -1,15 +1,16 @@
 """Do the tests notice a fault?  A tool changes a module, one place after the other; its tests must fail each time.
 
     pip install cosmic-ray
-    python -m benchmarks.mutation calibrate [losses sources ...] [--note WORDS]
+    python -m benchmarks.mutation calibrate [losses sources ...] [--most N] [--note WORDS]
 
 NAME.py is changed in a copy of this folder and judged by tests/test_NAME.py. Prints the changes that no test noticed,
-and writes results/mutation.csv, a row a module: date, how many changes, how many of them were noticed. Rows of modules
-that are not named stay.
+and writes results/mutation.csv, a row a module: date, how many changes there are, how many of them were tried, all or N
+drawn at random, and how many of those were noticed. Rows of modules that are not named stay.
 """
 
 import argparse
 import datetime
+import random
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pandas as pd
 
 from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
 
+SEED = 0  # of the draw of the changes that are tried
 LEFT_OUT = (".*", "build", "runs", "datasets", "__pycache__", "*.ipynb")
 CONFIG = """[cosmic-ray]
 module-path = "{name}.py"
@@ -31,10 +33,13 @@ name = "local"
 """
 
 
-def mutate(name: str, folder: Path) -> list[str | None]:
-    """Of each change of a module, in a copy of this folder, None where the tests noticed it, else the change."""
+def mutate(name: str, folder: Path, most: int | None = None) -> tuple[int, list[str | None]]:
+    """How many changes of a module there are; of each that is tried None where the tests noticed it, else the change.
+
+    folder: for a copy of this one. most: so many changes are tried, drawn at random; all where it is None.
+    """
     from cosmic_ray.work_db import WorkDB, use_db
-    from cosmic_ray.work_item import TestOutcome
+    from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 
     copy = folder / name
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
@@ -49,9 +54,15 @@ def mutate(name: str, folder: Path) -> list[str | None]:
             "work.sqlite",
         ]
         subprocess.run(command, cwd=copy, check=True)
+        if step == "init":
+            with use_db(copy / "work.sqlite", WorkDB.Mode.open) as work:
+                jobs = [item.job_id for item in work.work_items]  # in the order of the module
+                random.Random(SEED).shuffle(jobs)
+                for job in jobs[len(jobs) if most is None else most :]:
+                    work.set_result(job, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
     with use_db(copy / "work.sqlite", WorkDB.Mode.open) as work:
-        results = [result for _, result in work.completed_work_items]
-    return [result.diff if result.test_outcome == TestOutcome.SURVIVED else None for result in results]
+        tried = [result for _, result in work.completed_work_items if result.worker_outcome != WorkerOutcome.SKIPPED]
+    return len(jobs), [result.diff if result.test_outcome == TestOutcome.SURVIVED else None for result in tried]
 
 
 def merged(earlier: pd.DataFrame, rows: list[dict]) -> pd.DataFrame:
@@ -63,6 +74,9 @@ def merged(earlier: pd.DataFrame, rows: list[dict]) -> pd.DataFrame:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("modules", nargs="+", metavar="NAME", help="a module that has tests/test_NAME.py")
+    parser.add_argument(
+        "--most", type=int, metavar="N", help="try N changes of a module, drawn at random (default: all)"
+    )
     add_note(parser)
     options = parser.parse_args()
     try:
@@ -76,11 +90,11 @@ def main() -> int:
     rows = []
     for name in options.modules:
         with tempfile.TemporaryDirectory() as folder:
-            changes = mutate(name, Path(folder))
-        unnoticed = [change for change in changes if change is not None]
-        print("\n".join([*unnoticed, f"{name}: {len(changes) - len(unnoticed)} of {len(changes)} changes noticed"]))
-        row = {"module": name, "date": datetime.date.today(), "changes": len(changes)}
-        rows.append(row | {"noticed": len(changes) - len(unnoticed)})
+            changes, tried = mutate(name, Path(folder), options.most)
+        unnoticed = [change for change in tried if change is not None]
+        print("\n".join([*unnoticed, f"{name}: {len(tried) - len(unnoticed)} of {len(tried)} changes noticed"]))
+        row = {"module": name, "date": datetime.date.today(), "changes": changes, "tried": len(tried)}
+        rows.append(row | {"noticed": len(tried) - len(unnoticed)})
     file = RESULTS / "mutation.csv"
     earlier = pd.read_csv(file, comment="#") if file.is_file() else pd.DataFrame(columns=["module"])
     write_table(merged(earlier, rows), file, header(note=options.note))
