@@ -13,6 +13,7 @@ from conftest import ROOT
 from find_data import DataError
 from glasses.recognizer import Recognizer
 from recognition import commands
+from recognition import views as views_module
 from recognition.chips import align_pictures
 from recognition.commands import main
 from recognition.datasets import open_people
@@ -141,6 +142,30 @@ def test_a_teacher_sees_the_very_view_and_is_asked_once(tmp_path):
     assert len(asked) == 4, "another view, other faces, another seed"
 
 
+def test_glasses_are_drawn_on_a_share_of_the_views(cache):
+    views, _ = training_views([SAMPLE], cache=cache)
+    number, share = 3, 0.5
+    drawn = 0
+    for face in range(40):
+        bare, view = views.view(face, number), views.view(face, number, share)
+        np.testing.assert_array_equal(view, views.view(face, number, share))
+        if (changed := (view != bare).any(2)).any():
+            drawn += 1
+            assert changed[30:75].sum() > 0.6 * changed.sum(), "about the eyes"
+    assert 10 <= drawn <= 30
+    assert all((views.view(face, number, 1.0) != views.view(face, number)).any() for face in range(10))
+
+
+def test_a_student_sees_glasses_and_its_teacher_none(tmp_path, few, teacher_file, monkeypatch):
+    """The answers are the same with them and without; what the student sees is not."""
+    monkeypatch.setattr(views_module, "wear_glasses", lambda picture, random: 255 - picture)
+    bare, worn = (trainer_of(tmp_path, few, teacher_file, glasses=share) for share in (0.0, 1.0))
+    for epoch in (0, 1):
+        for (seen, answers), (other, same) in zip(bare._batches(epoch), worn._batches(epoch), strict=True):
+            assert torch.equal(answers, same)
+            assert (seen - other).abs().mean() > 0.05
+
+
 # -------------------------------------------------------------------------------------------------------- losses
 
 
@@ -239,6 +264,7 @@ def test_a_student_comes_nearer_to_its_teacher(tmp_path, few, teacher_file):
         ({"batch": 999}, "batch must be at most 24, the number of faces"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"seed": -1}, "seed must be at least 0"),
+        ({"glasses": 1.5}, "glasses must be a share from 0 to 1, not 1.5"),
         ({"network": "resnet"}, "unknown network 'resnet'"),
     ],
 )
