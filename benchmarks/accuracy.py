@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.networks import RECIPES, Recipe, folder_of, shape_of
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from compress import calibration_crops, prune_channels, quantize_onnx
 from data_load import Label, read_corrections
 from detector_architectures import load_detector
@@ -172,4 +172,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -37,7 +37,7 @@ import psutil
 from safetensors import safe_open
 
 from benchmarks.clients import measure_load
-from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
 from benchmarks.troubles import HANG, TROUBLES, Archive, kill, parts_of, tree_of
 from glasses.batch_plan import HIDDEN
 
@@ -392,4 +392,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from benchmarks.installation import bytes_of
-from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
 
 MACHINE = ("usr", "bin", "sbin", "lib", "lib64", "etc", "proc", "dev")  # folders of it that a container sees
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "node_modules")
@@ -182,4 +182,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -28,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from augment import eval_transform, train_transform
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from data_load import FaceDataset, Label, MeGlass, SampleFaces, known_corrections, split
 from detector_architectures import load_detector
 from face_cache import BalancedBatches, CachedFaces, FaceBatches
@@ -228,4 +228,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -26,7 +26,7 @@ import pandas as pd
 from sklearn.metrics import f1_score
 
 from benchmarks.networks import folder_of
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from data_load import FaceDataset, Label, k_folds, read_corrections
 from detector_architectures import load_detector
 from face_cache import CachedFaces
@@ -167,4 +167,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

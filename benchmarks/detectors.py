@@ -40,7 +40,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
 from data_load import FolderPerClass
 from detector_architectures import DETECTORS, Detector, Face, load_detector, main_face, shrink
 from detector_architectures.finder import MIDDLE_GREY
@@ -311,4 +311,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -17,7 +17,7 @@ import pandas as pd
 
 from benchmarks import documents_scale
 from benchmarks.networks import TEACHER
-from benchmarks.report import ROOT, Results, markdown, number
+from benchmarks.report import ROOT, Results, markdown, number, run_command
 from data_load import read_corrections
 from glasses import classifiers
 from glasses.files import whole_file
@@ -444,4 +444,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

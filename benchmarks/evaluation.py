@@ -13,7 +13,7 @@ import sys
 
 import pandas as pd
 
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from evaluate import answer_sources, is_right, mcnemar, parse_arguments, summarize
 
 
@@ -47,4 +47,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -44,7 +44,7 @@ from benchmarks.fuzz_worker import (
     read_corpus,
     work,
 )
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 
 SECONDS, LONGEST = 5, 60  # of the processor, and by the clock, for a file
 
@@ -168,4 +168,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

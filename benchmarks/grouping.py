@@ -19,7 +19,7 @@ import pandas as pd
 from sklearn.cluster import HDBSCAN, AgglomerativeClustering
 from tqdm import tqdm
 
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from glasses.people import group_faces
 from glasses.photos import IMAGE_SUFFIXES
 from glasses.pipeline import GlassesPipeline
@@ -98,4 +98,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from detector_architectures import load_detector
 from evaluate_keypoints import breakdown, choose_part, evaluate, point_errors, table
 from figures import plot_error_curve
@@ -124,4 +124,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

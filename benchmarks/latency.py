@@ -35,7 +35,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from benchmarks.networks import SHAPES
-from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
 from compress import export_onnx, quantize_onnx
 from detector_architectures import DETECTORS, MissingPackageError, load_detector
 from figures import plot_latency
@@ -192,4 +192,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

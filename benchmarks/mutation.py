@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
 
 SEED = 0  # of the draw of the changes that are tried
 LEFT_OUT = (".*", "build", "runs", "datasets", "__pycache__", "*.ipynb")
@@ -102,4 +102,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -32,7 +32,7 @@ import pandas as pd
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
 from glasses.photos import IMAGE_SUFFIXES
 from glasses.pipeline import GlassesPipeline
 from sample_photos import made_photos, sample_photos
@@ -280,4 +280,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

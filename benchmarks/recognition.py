@@ -25,7 +25,7 @@ import numpy as np
 import onnx
 import pandas as pd
 
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from glasses.recognizer import RECOGNIZER, Recognizer
 from recognition.chips import Network
 from recognition.datasets import open_people
@@ -106,4 +106,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import pandas as pd
 
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from glasses.files import whole_file
 from models import pick_device
 from recognition.datasets import open_people
@@ -89,4 +89,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -6,13 +6,15 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
+from find_data import DataError
 from glasses.files import whole_file
+from glasses.messages import tell
 
 ROOT = Path(__file__).parents[1]  # where `python -m benchmarks...` is run
 RESULTS = ROOT / "benchmarks" / "results"
@@ -32,6 +34,14 @@ def processor() -> str:
 def add_note(parser: argparse.ArgumentParser) -> None:
     """The option --note, whose words `header` takes."""
     parser.add_argument("--note", nargs="+", default=[], metavar="WORD", help="words for a line in the table's header")
+
+
+def run_command(main: Callable[[], int]) -> int:
+    """The exit status of a benchmark; where data, a file or a package is missing, one line that says so, and 2."""
+    try:
+        return main()
+    except (DataError, FileNotFoundError, ImportError) as error:
+        return tell(f"benchmarks.{Path(sys.argv[0]).stem}", error)
 
 
 def header(*lines: str, note: Sequence[str] = ()) -> list[str]:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from corruptions import darken, hat, jpeg, mask, noise, turn, window
 from data_load import FaceDataset, Label, Masks, read_corrections
 from evaluate import wilson_interval
@@ -148,4 +148,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from data_load import Label, split
 from detector_architectures import load_detector
 from face_cache import CachedFaces
@@ -176,4 +176,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
 from benchmarks.serve import write_photos
 
 MACHINES, MANY = 100, 10_000_000
@@ -209,4 +209,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

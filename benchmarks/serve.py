@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmarks.report import RESULTS, ROOT, add_note, header, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
 from sample_photos import sample_photos
 
 SIDES = (512, 1024, 2048)  # pixels of the long side
@@ -162,4 +162,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from data_load import Label, read_corrections
 from glasses.frames import FRAMES
 from glasses.pipeline import GlassesPipeline
@@ -67,4 +67,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.documents import Results, video_table
-from benchmarks.report import RESULTS, add_note, header, write_table
+from benchmarks.report import RESULTS, add_note, header, run_command, write_table
 from glasses.photos import read_image
 from glasses.tracks import FaceTracker
 from glasses.video import Film, FilmWriter
@@ -147,4 +147,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

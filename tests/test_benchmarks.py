@@ -5,6 +5,7 @@ import copy
 import importlib.util
 import shutil
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -166,6 +167,20 @@ def test_all_networks_of_the_cross_validation_have_one_schedule(meglass, tmp_pat
         f"one schedule for all networks and numbers of faces: {schedule}",
         "note: measured in a test",
     ]
+
+
+def test_what_is_missing_is_one_line_and_a_fault_is_none(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/some/where/accuracy.py"])
+
+    def main(error):
+        raise error
+
+    for error in (DataError("lfw: /no has no list"), FileNotFoundError("no teacher at x"), ImportError("no ray")):
+        assert report.run_command(partial(main, error)) == 2
+        assert capsys.readouterr().err == f"benchmarks.accuracy: {error}\n"
+    with pytest.raises(ValueError, match="a fault"):
+        report.run_command(partial(main, ValueError("a fault")))
+    assert report.run_command(lambda: 1) == 1
 
 
 def test_links_count_nothing(tmp_path):
