@@ -1,7 +1,7 @@
 """How many photos does `glasses batch` answer, and what grows with their number?  Writes benchmarks/results/scale.csv.
 
-    python -m benchmarks.scale [--photos 4000] [--repeats 3] [--files 1000 10000 100000] [--paths 10000000] [--ray]
-                               [--note WORDS]
+    python -m benchmarks.scale [speed growth plan] [--photos 4000] [--repeats 3] [--files 1000 10000 100000]
+                               [--paths 10000000] [--ray] [--note WORDS]
 
 speed: the photos of benchmarks.serve, two public-domain portraits in three sizes, answered by a loop in one process, by
 two such loops beside each other, which share nothing and so show what the machine can, and by `glasses batch`; the
@@ -9,7 +9,7 @@ start of each, timed with a photo a worker, is taken off. Medians over the round
 photo: it says how they compare where other programs are at work too.
 growth: links to the smallest of these photos; the memory is what all its processes hold, as Linux counts it.
 plan: the lines of a list are in no order. cluster: computed from the speed with two workers.
-Linux only.
+The parts that are not named stay in the table as they are. Linux only.
 """
 
 import os
@@ -17,6 +17,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
+import datetime
 import random
 import resource
 import subprocess
@@ -34,6 +35,7 @@ from benchmarks.serve import write_photos
 MACHINES, MANY = 100, 10_000_000
 EARLY = 5000  # photos after which memory is to stay as it is
 LOOPS = ("a loop", "two loops")
+PARTS = ("speed", "growth", "plan")
 SHARD = 200  # photos, where some thousand are dealt out to two workers
 PLAN = """
 import sys
@@ -70,13 +72,13 @@ def now() -> np.ndarray:
 
 
 def seconds_of_loops(photos: list[Path], count: int) -> np.ndarray:
-    """Those of `count` processes, each with its share of the photos, one after the other; as `now`."""
+    """Those of `count` processes at a time, each with its share of the photos, one after the other; as `now`."""
     start, processes = now(), []
     for share in (photos[number::count] for number in range(count)):
-        process = subprocess.Popen([sys.executable, "-c", LOOP], cwd=ROOT, stdin=subprocess.PIPE, text=True)
-        process.stdin.writelines(f"{photo}\n" for photo in share)
-        process.stdin.close()
-        processes.append(process)
+        with tempfile.TemporaryFile("w+") as paths:  # a pipe would hold a part of them back, and with it the next loop
+            paths.writelines(f"{photo}\n" for photo in share)
+            paths.seek(0)
+            processes.append(subprocess.Popen([sys.executable, "-c", LOOP], cwd=ROOT, stdin=paths))
     if any([process.wait() for process in processes]):
         raise RuntimeError("a loop did not end well")
     return now() - start
@@ -182,8 +184,17 @@ def measure_plan(count: int) -> dict:
     return {"part": "plan", "what": "paths", "count": count, "seconds": seconds, "mb": before, "mb_late": most}
 
 
+def measure_cluster(speed: pd.DataFrame) -> dict:
+    """What MACHINES would take, of what `measure_speed` found."""
+    of_two = speed.set_index("what").loc["2 workers"]
+    photos_per_s = MACHINES * of_two["photos_per_s"]
+    row = {"part": "cluster", "what": f"{MACHINES} machines", "count": MANY, "seconds": MANY / photos_per_s}
+    return row | {"photos_per_s": photos_per_s, "bytes": of_two["bytes"]}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--photos", type=int, default=4000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--files", type=int, nargs="*", default=[1000, 10_000, 100_000])
@@ -191,20 +202,23 @@ def main() -> int:
     parser.add_argument("--ray", action="store_true", help="measure that engine, too")
     add_note(parser)
     options = parser.parse_args()
-    speed = measure_speed(options.photos, options.repeats, options.ray)
-    print(speed.to_string(index=False), flush=True)
-    rows = [measure_plan(options.paths)]
-    print(rows[-1], flush=True)
-    for count in options.files:
-        rows.append(measure_growth(count))
-        print(rows[-1], flush=True)
-    of_two = speed.set_index("what").loc["2 workers"]
-    hours = MANY / (MACHINES * of_two["photos_per_s"]) / 3600
-    rows.append({"part": "cluster", "what": f"{MACHINES} machines", "count": MANY, "seconds": 3600 * hours})
-    rows[-1] |= {"photos_per_s": MACHINES * of_two["photos_per_s"], "bytes": of_two["bytes"]}
-    table = pd.concat([speed, pd.DataFrame(rows)])
-    lines = header(f"photos: {options.photos}; rounds: {options.repeats}", note=options.note)
-    write_table(table, RESULTS / "scale.csv", lines)
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"there is no {unknown.pop()}: choose from {', '.join(PARTS)}")
+    file = RESULTS / "scale.csv"
+    for part in options.parts or PARTS:
+        if part == "speed":
+            speed = measure_speed(options.photos, options.repeats, options.ray)
+            measured = pd.concat([speed, pd.DataFrame([measure_cluster(speed)])])
+        elif part == "plan":
+            measured = pd.DataFrame([measure_plan(options.paths)])
+        else:
+            measured = pd.DataFrame([measure_growth(count) for count in options.files])
+        measured["date"] = datetime.date.today()
+        print(measured.dropna(axis=1, how="all").to_string(index=False), flush=True)
+        earlier = pd.read_csv(file, comment="#") if file.is_file() else pd.DataFrame(columns=["part"])
+        table = pd.concat([earlier[~earlier["part"].isin(measured["part"])], measured], ignore_index=True)
+        lines = header(f"rounds: {options.repeats}; each part as it was last measured", note=options.note)
+        write_table(table, file, lines)
     return 0
 
 
