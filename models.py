@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
@@ -378,7 +378,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike, **metadata) -> None:
     if isinstance(model, GlassesCNN):
         header["widths"] = model.widths
     with whole_file(path) as partial:
-        save_file(tensors, partial, metadata={key: json.dumps(value) for key, value in header.items()})
+        partial.write_bytes(save(tensors, metadata={key: json.dumps(value) for key, value in header.items()}))
 
 
 def load_weights(path: str | os.PathLike) -> tuple[nn.Module, dict]:

@@ -23,7 +23,7 @@ from benchmarks.report import RESULTS, add_note, header, run_command, write_tabl
 from glasses.people import group_faces
 from glasses.photos import IMAGE_SUFFIXES
 from glasses.pipeline import GlassesPipeline
-from glasses.same_command import find_recognizer
+from glasses.recognizer import open_recognizer
 from sources import load_sources, named_paths
 
 AROUND = (-0.1, -0.05, 0.05, 0.1)  # how far from the network's threshold average linkage is tried too
@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--model", metavar="FILE", help="another recognition network")
     add_note(parser)
     options = parser.parse_args()
-    recognizer = find_recognizer(options.model)
+    recognizer = open_recognizer(options.model)
     pipeline, rows = GlassesPipeline(recognizer=recognizer), []
     for name, (files, people) in photos_of_people(options).items():
         answers = tqdm(pipeline(files), total=len(files), desc=name, disable=None)

@@ -29,15 +29,14 @@ from .messages import tell
 from .output import FileOutput, OutputError
 from .pipeline import Answer, GlassesPipeline
 from .predict import answers_from
-from .recognizer import RECOGNIZER
-from .same_command import find_recognizer
+from .recognizer import RECOGNIZER, open_recognizer
 
 
 def embed_command(options: argparse.Namespace, prog: str) -> int:
     """Do what the options say; returns the exit status."""
     cv2.setNumThreads(1)
     try:
-        recognizer = find_recognizer(options.model)
+        recognizer = open_recognizer(options.model)
         pipeline = GlassesPipeline(options.detector, assume_face=options.assume_face, recognizer=recognizer)
         photos = list(find_photos(options.paths, options.recursive))
         network = hashlib.sha256(Path(options.model or RECOGNIZER).read_bytes()).hexdigest()

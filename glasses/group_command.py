@@ -27,7 +27,7 @@ from .people import group_faces, number_people
 from .photos import PhotoError, read_finer, read_photo
 from .pipeline import GlassesPipeline
 from .predict import answers_from
-from .same_command import find_recognizer
+from .recognizer import open_recognizer
 from .tryon_command import save
 
 TILE, CAPTION, LABEL, GAP = 144, 32, 120, 8  # pixels of the sheet: a face, its file's name, what a row is, between them
@@ -61,7 +61,7 @@ def group_command(options: argparse.Namespace, prog: str) -> int:
         stdout = None if options.output else open_stdout()
         photos = list(find_photos(options.paths, options.recursive))
         check_places(options, [path for path, _ in photos])
-        recognizer = find_recognizer(options.model)
+        recognizer = open_recognizer(options.model)
         pipeline = GlassesPipeline(options.detector, recognizer=recognizer)
     except (ImportError, ValueError, OSError, OutputError) as error:
         return tell(prog, error)

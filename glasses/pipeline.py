@@ -8,7 +8,7 @@ for answer in pipeline(["a.jpg", "b.png"]):          # many: a stream, in their 
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -179,7 +179,7 @@ class GlassesPipeline:
 
         Raises TypeError with one line for anything else; a file that cannot be read is an answer with an `error`.
         """
-        return next(self._answer_all([check_photo(photo)]))
+        return next(self._answer_each([check_photo(photo)], map))
 
     def __call__(self, photos: Iterable) -> Iterator[Answer]:
         """The answers for many photos, each as `answer` takes it, in their order; a single photo is a stream of one.
@@ -191,11 +191,18 @@ class GlassesPipeline:
         return self._answer_all(photos)
 
     def _answer_all(self, photos: Iterable) -> Iterator[Answer]:
+        if self.workers == 1:  # this thread
+            yield from self._answer_each(photos, map)
+        else:
+            with ThreadPoolExecutor(self.workers) as pool:
+                yield from self._answer_each(photos, pool.map)
+
+    def _answer_each(self, photos: Iterable, each: Callable) -> Iterator[Answer]:
+        """The answers batch by batch. each: as `map`, here or in threads."""
         photos = iter(photos)
-        with ThreadPoolExecutor(self.workers) as pool:
-            while chunk := list(islice(photos, self.batch)):
-                answers = self._classify(list(pool.map(self._cut_faces, chunk)))
-                yield from pool.map(self._recognize, answers) if self.recognizer else answers
+        while chunk := list(islice(photos, self.batch)):
+            answers = self._classify(list(each(self._cut_faces, chunk)))
+            yield from each(self._recognize, answers) if self.recognizer else answers
 
     def _cut_faces(self, source) -> tuple[Answer, list[Face], Sequence[np.ndarray]]:
         """Decode, detect and align one photo: its answer so far, and the faces and their crops."""

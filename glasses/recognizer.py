@@ -73,6 +73,6 @@ class Recognizer:
 
 
 @lru_cache(maxsize=1)
-def open_recognizer() -> Recognizer:
-    """The network of `glasses/weights/recognition.onnx`, opened once. Raises what `Recognizer` raises."""
-    return Recognizer(RECOGNIZER)
+def open_recognizer(path: str | os.PathLike | None = None) -> Recognizer:
+    """The network of a file, or of `glasses/weights/recognition.onnx`, opened once. Raises what `Recognizer` raises."""
+    return Recognizer(RECOGNIZER if path is None else path)

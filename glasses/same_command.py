@@ -13,14 +13,9 @@ import cv2
 from .messages import tell
 from .output import OutputError, open_stdout, write_text
 from .pipeline import Answer, GlassesPipeline
-from .recognizer import Recognizer, open_recognizer
+from .recognizer import open_recognizer
 
 RATE = "of 1,000 pairs of strangers 1 reaches it"  # of the threshold that a network's file has
-
-
-def find_recognizer(model: str | None) -> Recognizer:
-    """The network that --model names, the shipped one for None. Raises what `Recognizer` raises."""
-    return open_recognizer() if model is None else Recognizer(model)
 
 
 def same_command(options: argparse.Namespace, prog: str, open_pipeline: Callable = GlassesPipeline) -> int:
@@ -28,7 +23,7 @@ def same_command(options: argparse.Namespace, prog: str, open_pipeline: Callable
     cv2.setNumThreads(1)
     try:
         stdout = open_stdout()
-        recognizer = find_recognizer(options.model)
+        recognizer = open_recognizer(options.model)
         pipeline = open_pipeline(options.detector, assume_face=options.assume_face, recognizer=recognizer)
     except (ImportError, ValueError, OSError, OutputError) as error:
         return tell(prog, error)

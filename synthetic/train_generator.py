@@ -29,7 +29,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
@@ -388,7 +388,7 @@ def save_generator(model: dict[str, np.ndarray], refiner: Refiner, path: Path) -
     for name, value in tensors.items():
         tensors[name] = (value.half() if name.startswith("refiner.") else value).contiguous()
     with whole_file(path) as partial:
-        save_file(tensors, partial)
+        partial.write_bytes(save(tensors))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

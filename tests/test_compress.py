@@ -159,6 +159,12 @@ def test_another_networks_weights_come_back_within_the_rounding(tmp_path):
     assert OnnxClassifier(file).threshold == 0.3
 
 
+def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path):
+    (tmp_path / "other").touch()
+    save_weights(GlassesCNN((8,) * 6), tmp_path / "w.safetensors", threshold=0.3, temperature=2.0)
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_an_onnx_file_says_of_which_run_it_is(tmp_path):
     origin = {"interval": [0.2, 0.4], "config": {"seed": 3, "train": {"m": "5 faces a1"}}}
     save_weights(GlassesCNN((8,) * 6), tmp_path / "w.safetensors", threshold=0.3, temperature=2.0, **origin)
