@@ -88,6 +88,8 @@ def test_distillation_by_hand():
     assert doubted < 0.01
     plain = -sum(w * one.log() for w, one in zip((1, doubted, 1), likely(logits), strict=True)) / 3
     assert distillation_loss(logits, labels, teacher) == pytest.approx((0.7 * distance + 0.3 * plain).item(), rel=1e-5)
+    less = (0.25 * distance + 0.75 * plain).item()
+    assert distillation_loss(logits, labels, teacher, share=0.25) == pytest.approx(less, rel=1e-5)
     both = distillation_loss(teacher, torch.tensor([Label.UNKNOWN_KIND] * 3), teacher, share=1.0)
     assert both.item() == pytest.approx(0, abs=1e-6)
 
