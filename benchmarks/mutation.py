@@ -87,17 +87,19 @@ def main() -> int:
     for name in options.modules:
         if not (ROOT / f"{name}.py").is_file() or not (ROOT / "tests" / f"test_{name}.py").is_file():
             parser.error(f"{name}: there is no {name}.py with a tests/test_{name}.py")
-    rows = []
+    file = RESULTS / "mutation.csv"
     for name in options.modules:
         with tempfile.TemporaryDirectory() as folder:
             changes, tried = mutate(name, Path(folder), options.most)
         unnoticed = [change for change in tried if change is not None]
-        print("\n".join([*unnoticed, f"{name}: {len(tried) - len(unnoticed)} of {len(tried)} changes noticed"]))
+        print(
+            "\n".join([*unnoticed, f"{name}: {len(tried) - len(unnoticed)} of {len(tried)} changes noticed"]),
+            flush=True,
+        )
         row = {"module": name, "date": datetime.date.today(), "changes": changes, "tried": len(tried)}
-        rows.append(row | {"noticed": len(tried) - len(unnoticed)})
-    file = RESULTS / "mutation.csv"
-    earlier = pd.read_csv(file, comment="#") if file.is_file() else pd.DataFrame(columns=["module"])
-    write_table(merged(earlier, rows), file, header(note=options.note))
+        earlier = pd.read_csv(file, comment="#") if file.is_file() else pd.DataFrame(columns=["module"])
+        table = merged(earlier, [row | {"noticed": len(tried) - len(unnoticed)}])
+        write_table(table, file, header(note=options.note))
     return 0
 
 
