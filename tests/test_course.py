@@ -391,25 +391,6 @@ class FakeSource:
         return self.images[i]
 
 
-def test_robustness_counts_right_answers(meglass):
-    dataset = MeGlass(meglass).subset(range(8))
-
-    class Bright:
-        """Says "glasses" to crops that are not black."""
-
-        threshold = 0.5
-
-        def __call__(self, crops):
-            dark = (crops.reshape(len(crops), -1).mean(1) < 1).astype(float)
-            return np.stack([dark, 1 - dark, 0 * dark, 1 + 0 * dark], 1)
-
-    ladder = {"light": ((1, 0), lambda image, points, level: darken(image, level))}
-    table = measure_robustness(dataset, load_detector("center"), {"bright": Bright()}, ladder)
-    share = float((dataset.labels != Label.NONE).mean())
-    assert list(table["level"]) == [1, 0]
-    assert list(table["bright"]) == [share, 1 - share]
-
-
 def test_boxes_are_drawn_where_the_face_is():
     class Fixed:
         name = "fixed"

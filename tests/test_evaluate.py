@@ -12,7 +12,8 @@ from PIL import Image
 from scipy.stats import binomtest
 
 import evaluate
-from data_load import FolderPerClass, KaggleGlasses, Label
+from corruptions import darken
+from data_load import FolderPerClass, KaggleGlasses, Label, MeGlass
 from detector_architectures import load_detector
 from evaluate import (
     answer_dataset,
@@ -23,6 +24,7 @@ from evaluate import (
     format_table,
     is_right,
     mcnemar,
+    measure_robustness,
     people_interval,
     rates_of_groups,
     sample_traits,
@@ -461,3 +463,22 @@ def test_errors_with_and_without_corrections(portraits, tmp_path, capsys):
     (row,) = table_of(capsys.readouterr().out)
     assert row["errors"] == "2"
     assert "errors as labelled" not in row
+
+
+def test_robustness_counts_right_answers(meglass):
+    dataset = MeGlass(meglass).subset(range(8))
+
+    class Bright:
+        """Says "glasses" to crops that are not black."""
+
+        threshold = 0.5
+
+        def __call__(self, crops):
+            dark = (crops.reshape(len(crops), -1).mean(1) < 1).astype(float)
+            return np.stack([dark, 1 - dark, 0 * dark, 1 + 0 * dark], 1)
+
+    ladder = {"light": ((1, 0), lambda image, points, level: darken(image, level))}
+    table = measure_robustness(dataset, load_detector("center"), {"bright": Bright()}, ladder)
+    share = float((dataset.labels != Label.NONE).mean())
+    assert list(table["level"]) == [1, 0]
+    assert list(table["bright"]) == [share, 1 - share]
