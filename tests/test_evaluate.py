@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 import evaluate
 from corruptions import darken
@@ -73,6 +73,13 @@ def test_the_interval_of_people_covers_the_rate_that_made_them():
     assert 0.89 <= covered / 200 <= 0.99
 
 
+def test_of_people_who_are_all_right_or_all_wrong_it_is_that_of_the_binomial():
+    """Two faces of each of 2,000 people: a draw of people is a draw of the binomial distribution."""
+    right = np.repeat([True] * 1700 + [False] * 300, 2)
+    interval = people_interval(right, np.repeat([f"person {i}" for i in range(2000)], 2))
+    assert interval == pytest.approx(binom.ppf([0.025, 0.975], 2000, 0.85) / 2000, abs=1e-3)
+
+
 def test_where_nobody_is_wrong_it_is_the_interval_of_as_many_people():
     people = np.repeat(["a", "b", "c"], 4)
     assert people_interval(np.ones(12, dtype=bool), people) == wilson_interval(3, 3)
@@ -110,6 +117,7 @@ def test_rates_of_groups_and_traits_of_the_embedded_faces():
     traits = sample_traits(faces)
     kinds = pd.read_csv(SAMPLE / "kinds.csv", keep_default_na=False)[:200]
     assert list(traits["hat"]) == ["hat" in extra.split("+") for extra in kinds["extra"]]
+    assert list(traits["sunglasses"]) == list(kinds["kind"] == "sunglasses")
     rims = traits[["full rim", "browline", "half rim", "rimless"]].sum(axis=1)
     assert list(rims == 1) == list(kinds["kind"] != "none"), "each pair of glasses has one kind of rim"
 
@@ -147,6 +155,14 @@ def test_summary_of_a_hand_computed_case():
     assert found["precision"] == found["recall"] == found["F1"] == pytest.approx(4 / 5)
     assert found["AUC"] == pytest.approx(14 / 15)  # of 3 x 5 pairs only (0.6, 0.3) is in the wrong order
     assert found["kind"] == pytest.approx(2 / 3)  # of the three of known kind
+
+
+@pytest.mark.parametrize("by_people", [False, True])
+def test_the_interval_is_that_of_faces_or_of_people(by_people):
+    rows = answers([(Label.NONE, 0.1, "none")] * 9 + [(Label.NONE, 0.9, "eyeglasses")] * 3)
+    found = summarize(rows.assign(identity=list("aaabbbcccddd")), by_people)
+    wanted = people_interval(np.arange(12) < 9, list("aaabbbcccddd")) if by_people else wilson_interval(9, 12)
+    assert (found["low"], found["high"]) == wanted
 
 
 @pytest.mark.filterwarnings("error")
@@ -225,6 +241,7 @@ def test_calibration_error_is_that_of_a_slow_count(seed):
     rng = np.random.default_rng(seed)
     p = np.array([0.0, 0.95, 1.0, 1.0, *rng.random(200)])
     truth = rng.random(len(p)) < p**2
+    truth[1:3] = True, False  # what is said for certain lies in the last bin, too
     gaps = [0.0] * 15  # of each bin, the sum of its probabilities less its faces with glasses
     for probability, worn in zip(p, truth, strict=True):
         gaps[min(int(15 * probability), 14)] += probability - worn
