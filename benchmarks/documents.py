@@ -357,7 +357,10 @@ def video_speed(results: Results) -> str:
 
 def mutation_table(results: Results) -> str:
     names = ("changes", "tried", "noticed")
-    rows = [[f"`{row['module']}.py`", *(row[name] for name in names)] for row in results["mutation"].to_dict("records")]
+    rows = [
+        [f"`{row['module']}.py`", *(f"{row[name]:,}" for name in names)]
+        for row in results["mutation"].to_dict("records")
+    ]
     return markdown(["module", *names], rows)
 
 
