@@ -16,6 +16,7 @@ they left in --out.
 """
 
 import argparse
+import hashlib
 import sys
 import warnings
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from face_cache import CachedFaces
 from find_data import DataError
 from glasses.files import whole_file
 from models import pick_device
+from run_config import digests
 from sources import named_paths, open_source
 from train import Trainer, predict_logits
 
@@ -106,17 +108,18 @@ def train_fold(
         network = trainer.average.module  # after the last epoch: no choice that the held fold made
         if name == TEACHER:
             teacher = network.eval()
-        found = predict_logits(network, held, options.device).cpu().softmax(1)[:, 0].numpy() < 0.5
+        found = predict_logits(network, held, options.device).softmax(1)[:, 0].numpy() < 0.5
         yield name, f1_score(held.labels != Label.NONE, found)
 
 
 def measure_fold(options: argparse.Namespace, count: int, fold: int, train: CachedFaces, held: CachedFaces) -> Path:
     """Train the networks of a fold and write a row for each: network, faces, fold, held, f1. Returns the file.
 
-    A file that is there already, is kept.
+    One that is there already, of the very same faces and settings, is kept: its name says which they are.
     """
     run = f"{count}-{options.epochs}-{options.lr:g}-{fold}"
-    path = options.out / f"{run}.csv"
+    decides = [digests({"train": train, "held": held}), options.bfloat16]
+    path = options.out / f"{run}-{hashlib.sha256(repr(decides).encode()).hexdigest()[:8]}.csv"
     if not path.is_file():
         rows = []
         for name, f1 in train_fold(options, run, train, held):

@@ -161,6 +161,9 @@ def test_all_networks_of_the_cross_validation_have_one_schedule(meglass, tmp_pat
     monkeypatch.setattr(train.Trainer, "fit", lambda self, report: pytest.fail("both folds are there already"))
     monkeypatch.setattr("sys.argv", ["x", *map(str, options), "--fold", "2"])
     assert list(cross_validation.cross_validate(cross_validation.parse_arguments())["fold"]) == [2] * len(networks)
+    monkeypatch.setattr("sys.argv", ["x", *map(str, options), "--fold", "2", "--bfloat16", "--device", "cpu"])
+    with pytest.raises(pytest.fail.Exception):  # of other settings: trained anew
+        cross_validation.cross_validate(cross_validation.parse_arguments())
     assert {(s.epochs, s.batch, s.lr, s.seed, s.strength) for s in settings} == {(3, 32, 1e-3, 0, 1.0)}
     schedule = "3 epochs, batch 32, highest learning rate 0.001"
     assert lines[-2:] == [
