@@ -37,7 +37,7 @@ import psutil
 from safetensors import safe_open
 
 from benchmarks.clients import measure_load
-from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, with_earlier, write_table
 from benchmarks.troubles import HANG, TROUBLES, Archive, kill, parts_of, tree_of
 from glasses.batch_plan import HIDDEN
 
@@ -349,16 +349,6 @@ def measure_troubles(options: argparse.Namespace, home: Path) -> list[dict]:
     return rows
 
 
-# ---------------------------------------------------------------------------------------------------- the table
-
-
-def merged(earlier: pd.DataFrame, rows: Sequence[dict]) -> pd.DataFrame:
-    """The rows, and those of the earlier table that are of other parts, in the order of PARTS."""
-    others = earlier[~earlier["part"].isin([row["part"] for row in rows])]
-    table = pd.concat([others, pd.DataFrame(rows)])
-    return table.sort_values("part", key=lambda parts: parts.map(PARTS.index), kind="stable", ignore_index=True)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
@@ -383,8 +373,7 @@ def main() -> int:
                 rows = measure(options, home) if measure else measure_batch(part, options, home)
         for row in rows:
             row["date"] = datetime.date.today()
-        earlier = pd.read_csv(file, comment="#") if file.is_file() else pd.DataFrame(columns=["part"])
-        table = merged(earlier, rows)
+        table = with_earlier(pd.DataFrame(rows), file, "part")
         print(table.to_string(index=False), flush=True)
         lines = header(f"seed: {options.seed}; each part as it was last measured", note=options.note)
         write_table(table, file, lines)

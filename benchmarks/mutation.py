@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, with_earlier, write_table
 
 SEED = 0  # of the draw of the changes that are tried
 LEFT_OUT = (".*", "build", "runs", "datasets", "__pycache__", "*.ipynb")
@@ -65,12 +65,6 @@ def mutate(name: str, folder: Path, most: int | None = None) -> tuple[int, list[
     return len(jobs), [result.diff if result.test_outcome == TestOutcome.SURVIVED else None for result in tried]
 
 
-def merged(earlier: pd.DataFrame, rows: list[dict]) -> pd.DataFrame:
-    """The rows, and those of the earlier table of other modules."""
-    others = earlier[~earlier["module"].isin([row["module"] for row in rows])].to_dict("records")
-    return pd.DataFrame([*others, *rows]).sort_values("module", ignore_index=True)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("modules", nargs="+", metavar="NAME", help="a module that has tests/test_NAME.py")
@@ -97,9 +91,8 @@ def main() -> int:
             flush=True,
         )
         row = {"module": name, "date": datetime.date.today(), "changes": changes, "tried": len(tried)}
-        earlier = pd.read_csv(file, comment="#") if file.is_file() else pd.DataFrame(columns=["module"])
-        table = merged(earlier, [row | {"noticed": len(tried) - len(unnoticed)}])
-        write_table(table, file, header(note=options.note))
+        rows = pd.DataFrame([row | {"noticed": len(tried) - len(unnoticed)}])
+        write_table(with_earlier(rows, file, "module"), file, header(note=options.note))
     return 0
 
 

@@ -57,6 +57,17 @@ def header(*lines: str, note: Sequence[str] = ()) -> list[str]:
     ]
 
 
+def with_earlier(rows: pd.DataFrame, path: Path, key: str) -> pd.DataFrame:
+    """The rows, and those of the table at `path`, if there is one, whose `key` none of them has; in the order of that
+    table, new ones at the end."""
+    if not path.is_file():
+        return rows
+    earlier = pd.read_csv(path, comment="#")
+    order = list(dict.fromkeys([*earlier[key], *rows[key]]))
+    table = pd.concat([earlier[~earlier[key].isin(rows[key])], rows])
+    return table.sort_values(key, key=lambda keys: keys.map(order.index), kind="stable", ignore_index=True)
+
+
 def write_table(table: pd.DataFrame, path: Path, lines: Sequence[str]) -> None:
     """Write a CSV below its header as comments: `pandas.read_csv(path, comment="#")` reads it."""
     with whole_file(path) as partial:

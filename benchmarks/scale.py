@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, write_table
+from benchmarks.report import RESULTS, ROOT, add_note, header, run_command, with_earlier, write_table
 from benchmarks.serve import write_photos
 
 MACHINES, MANY = 100, 10_000_000
@@ -215,8 +215,7 @@ def main() -> int:
             measured = pd.DataFrame([measure_growth(count) for count in options.files])
         measured["date"] = datetime.date.today()
         print(measured.dropna(axis=1, how="all").to_string(index=False), flush=True)
-        earlier = pd.read_csv(file, comment="#") if file.is_file() else pd.DataFrame(columns=["part"])
-        table = pd.concat([earlier[~earlier["part"].isin(measured["part"])], measured], ignore_index=True)
+        table = with_earlier(measured, file, "part")
         lines = header(f"rounds: {options.repeats}; each part as it was last measured", note=options.note)
         write_table(table, file, lines)
     return 0

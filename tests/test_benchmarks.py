@@ -374,15 +374,15 @@ def test_results_say_where_they_came_from():
     assert len(folds) == 2 * len(cross_validation.NETWORKS)
 
 
-def test_the_mutations_of_other_modules_stay_in_the_table():
-    earlier = pd.DataFrame({"module": ["b", "a"], "date": ["then"] * 2, "changes": [9, 7], "noticed": [8, 7]})
-    now = mutation.merged(earlier, [{"module": "b", "date": "now", "changes": 10, "noticed": 10}])
-    assert now.to_dict("records") == [
-        {"module": "a", "date": "then", "changes": 7, "noticed": 7},
-        {"module": "b", "date": "now", "changes": 10, "noticed": 10},
-    ]
-    alone = mutation.merged(pd.DataFrame(columns=["module"]), [{"module": "b", "changes": 3, "noticed": 2}])
-    assert alone.to_dict("records") == [{"module": "b", "changes": 3, "noticed": 2}]
+def test_rows_that_are_not_measured_again_stay_in_a_table(tmp_path):
+    file = tmp_path / "t.csv"
+    first = pd.DataFrame({"part": ["b", "b", "a"], "count": [9, 8, 7]})
+    assert report.with_earlier(first, file, "part") is first
+    report.write_table(first, file, ["a header"])
+    now = report.with_earlier(
+        pd.DataFrame({"part": ["c", "b", "b"], "count": [1, 2, 3], "new": [4, 5, 6]}), file, "part"
+    )
+    assert now.fillna(0).to_numpy().tolist() == [["b", 2, 5], ["b", 3, 6], ["a", 7, 0], ["c", 1, 4]]
 
 
 def test_a_module_without_tests_is_not_mutated(monkeypatch, capsys):

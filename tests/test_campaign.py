@@ -12,7 +12,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
@@ -24,7 +23,7 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
 from benchmarks import campaign, clients, troubles  # noqa: E402
-from benchmarks.campaign import BatchJob, TrainingJob, kill_often, merged  # noqa: E402
+from benchmarks.campaign import BatchJob, TrainingJob, kill_often  # noqa: E402
 from benchmarks.clients import MISDEEDS, WELL, Diary, Material, behave, measure_load, statuses  # noqa: E402
 from benchmarks.troubles import TROUBLES, Archive  # noqa: E402
 from conftest import ROOT  # noqa: E402
@@ -308,16 +307,6 @@ def test_what_a_killed_training_had_begun_is_taken_away(meglass, tmp_path):
     faces = {"meglass": CachedFaces(MeGlass(meglass), load_detector("center"), tmp_path / "cache")}
     Trainer(faces, faces, tmp_path / "out", 1, batch=16, workers=0).fit(lambda history: None)
     assert not [file for file in left if file.exists()]
-
-
-# ---------------------------------------------------------------------------------------------------- the table
-
-
-def test_other_parts_stay_in_the_table():
-    earlier = pd.DataFrame({"part": ["load", "ray", "local"], "count": [1, 2, 3]})
-    table = merged(earlier, [{"part": "ray", "count": 7}, {"part": "ray", "count": 8}])
-    assert table[["part", "count"]].to_numpy().tolist() == [["local", 3], ["ray", 7], ["ray", 8], ["load", 1]]
-    assert merged(pd.DataFrame(columns=["part"]), [{"part": "load"}])["part"].tolist() == ["load"]
 
 
 def test_an_unknown_part_is_refused(monkeypatch, capsys):
