@@ -3,14 +3,16 @@
     python -m benchmarks.recognition --lfw PATH --meglass PATH --celeba PATH --teacher FILE.onnx
                                      [--student "MobileNetV3-Small=FILE.onnx" ...] [--triplets 5000] [--note WORDS]
 
-Writes results/recognition.csv, a row a network, the teacher first: parameters and bytes of its file; the time of one
-face by ONNX Runtime on one thread (each network is asked for it and its mirror image); LFW by its official protocol,
-from the pictures; pairs with and without glasses of MeGlass, and match and class accuracy on triplets of CelebA, both
-of people of the report parts. Students are files of `python -m recognition models export`; without any it is the
-shipped one. `make tables` puts them into README and model card.
+Writes results/recognition.csv, a row a network; those that are not asked again stay as they were measured, with date
+and machine. Parameters and bytes of its file; the time of one face by ONNX Runtime on one thread (each network is
+asked for it and its mirror image); LFW by its official protocol, from the pictures; pairs with and without glasses of
+MeGlass, and match and class accuracy on triplets of CelebA, both of people of the report parts. Students are files of
+`python -m recognition models export`; without any it is the shipped one. `make tables` puts them into README and
+model card.
 """
 
 import argparse
+import datetime
 import os
 import sys
 import tempfile
@@ -25,7 +27,7 @@ import numpy as np
 import onnx
 import pandas as pd
 
-from benchmarks.report import RESULTS, add_note, header, run_command, write_table
+from benchmarks.report import RESULTS, add_note, header, processor, run_command, with_earlier, write_table
 from glasses.recognizer import RECOGNIZER, Recognizer
 from recognition.chips import Network
 from recognition.datasets import open_people
@@ -98,10 +100,10 @@ def main() -> int:
     networks: dict[str, tuple[Network, Path]] = {"teacher": (OnnxTeacher(options.teacher), options.teacher)}
     for name, _, path in (student.partition("=") for student in options.student):
         networks[name] = (Recognizer(path), Path(path))
-    rows = table(networks, options)
-    write_table(
-        rows, RESULTS / "recognition.csv", header("1 thread; no person here trained a student", note=options.note)
-    )
+    rows = table(networks, options).assign(date=datetime.date.today(), machine=processor())
+    file = RESULTS / "recognition.csv"
+    lines = header("1 thread; no person here trained a student; each network as last measured", note=options.note)
+    write_table(with_earlier(rows, file, "network"), file, lines)
     return 0
 
 

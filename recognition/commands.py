@@ -11,7 +11,7 @@
     python -m recognition models list
     python -m recognition models test --student RUN | --teacher FILE.onnx --set ID|lfw|meglass [--measure match|class]
                               [--plot FILE]
-    python -m recognition models export RUN --output FILE.onnx [--select-set DATASET ...]
+    python -m recognition models export RUN --output FILE.onnx [--select-set DATASET ...] [--whiten-set DATASET ...]
 
 A DATASET is NAME or NAME=PATH, of agedb, vggface2, celeba, meglass, sample, pictures and lfw; without a path it lies
 below data/raw. A RUN is its number in `models list`, or its folder.
@@ -157,8 +157,8 @@ def models_test(options: argparse.Namespace) -> None:
 def models_export(options: argparse.Namespace) -> None:
     """`models export`."""
     from glasses.recognizer import Recognizer
-    from recognition.export import agreement, export_student
-    from recognition.faces import select_faces
+    from recognition.export import agreement, export_student, whitening
+    from recognition.faces import known_faces
     from recognition.students import StudentNetwork, read_student
 
     folder = run_folder(options.run)
@@ -168,11 +168,16 @@ def models_export(options: argparse.Namespace) -> None:
         sets = [value for value in json.loads((folder / SETS_OF_RUN).read_text()) if not value.isdecimal()]
     if not sets:
         raise ValueError("on whose select part is the threshold to be set? Name data sets with --select-set")
-    faces = select_faces(sets, options.cache, options.workers)
-    path = export_student(student, options.output, faces, options.weights, {"data": sorted(faces)})
+    places = {"cache": options.cache, "workers": options.workers}
+    faces = known_faces(sets, "select", **places)
+    layer, header = None, {"data": sorted(faces)}
+    if options.whiten_set:
+        learned = known_faces(options.whiten_set, "train", **places)
+        layer, header["whitened"] = whitening(StudentNetwork(student), learned), sorted(learned)
+    path = export_student(student, options.output, faces, options.weights, header, layer)
     written, views = Recognizer(path), next(iter(faces.values())).chips.views()
     chips = np.stack([views.view(face, 0) for face in range(min(256, len(views)))])
-    least = agreement(StudentNetwork(student), written, chips)
+    least = agreement(StudentNetwork(student, layer), written, chips)
     print(
         f"wrote {path}, {path.stat().st_size / 1000:.1f} KB; the same person from a cosine of {written.threshold:.4f}"
     )
@@ -330,6 +335,9 @@ def _add_models(commands: argparse._SubParsersAction) -> None:
     export.add_argument("--weights", default="int8", choices=STORED, help="how they are stored")
     export.add_argument(
         "--select-set", nargs="+", default=[], metavar="DATASET", help="on whose select parts the threshold is set"
+    )
+    export.add_argument(
+        "--whiten-set", nargs="+", default=[], metavar="DATASET", help="by whose train parts the vectors are whitened"
     )
 
 

@@ -112,16 +112,19 @@ def _of_set(number: int, seed: int, store: str | os.PathLike) -> tuple[Views, Vi
     return train, select
 
 
-def select_faces(
-    values: Sequence[str], cache: str | os.PathLike = ".cache", workers: int | None = None
+def known_faces(
+    values: Sequence[str], part: str, cache: str | os.PathLike = ".cache", workers: int | None = None
 ) -> dict[str, Known]:
-    """The faces of the select parts of data sets, by name; those of nobody known are left out. Raises DataError."""
+    """The faces of one part of data sets, by name; those of nobody known are left out. part: of `datasets.PARTS`.
+
+    Raises DataError, also where nobody is known at all.
+    """
     faces = {}
     for value in values:
         people = open_learners(value)
-        part = people.part("select")
-        if any(part.identities):
-            faces[people.source] = Known(align_pictures(part, cache, workers), part.names(), part.identities)
+        chosen = people.part(part)
+        if any(chosen.identities):
+            faces[people.source] = Known(align_pictures(chosen, cache, workers), chosen.names(), chosen.identities)
     if not faces:
-        raise DataError(f"nobody is known by name in {' '.join(values)}: the threshold needs pictures of known people")
+        raise DataError(f"nobody is known by name in {' '.join(values)}: pictures of known people are needed")
     return faces

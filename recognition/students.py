@@ -9,6 +9,7 @@ import os
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from glasses.recognizer import CHIP
 from models import read_checkpoint
@@ -61,24 +62,26 @@ class ChipsToVectors(nn.Module):
     """What the tool computes, as one graph: of each face and its mirror image what the student says, added.
 
     It has learned to say the same of both, and does not quite: a part of its error goes out with the mean.
+    whitening: what the vectors of length 1 go through then, as `export.whitening` fits it.
     """
 
-    def __init__(self, student: Student):
+    def __init__(self, student: Student, whitening: nn.Linear | None = None):
         super().__init__()
-        self.student = student
+        self.student, self.whitening = student, whitening
 
     def forward(self, chips: Tensor) -> Tensor:
         """(N, 112, 112, 3) uint8 -> (N, size) float32 of length 1."""
         faces = chips.permute(0, 3, 1, 2).float() / 255
         vectors = self.student(torch.cat([faces, faces.flip(3)]))
-        return torch.nn.functional.normalize(vectors.unflatten(0, (2, -1)).sum(0))
+        vectors = normalize(vectors.unflatten(0, (2, -1)).sum(0))
+        return vectors if self.whitening is None else normalize(self.whitening(vectors))
 
 
 class StudentNetwork:
-    """A student as the tool asks networks: chips in, vectors out; by torch."""
+    """A student as the tool asks networks: chips in, vectors out; by torch. whitening: as of `ChipsToVectors`."""
 
-    def __init__(self, student: Student):
-        self.graph = ChipsToVectors(student).cpu().eval()
+    def __init__(self, student: Student, whitening: nn.Linear | None = None):
+        self.graph = ChipsToVectors(student, whitening).cpu().eval()
 
     @torch.inference_mode()
     def __call__(self, chips: np.ndarray) -> np.ndarray:

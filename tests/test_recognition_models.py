@@ -18,10 +18,10 @@ from recognition.chips import align_pictures
 from recognition.commands import main
 from recognition.datasets import open_people
 from recognition.distill import DistillTrainer, cosine_loss, embed, relation_loss
-from recognition.export import export_student
-from recognition.faces import ALIKE, select_faces, share_of, strangers, training_views
+from recognition.export import export_student, whitening, within_people
+from recognition.faces import ALIKE, Known, known_faces, share_of, strangers, training_views
 from recognition.figures import plot_verification
-from recognition.measure import impostor_cosines
+from recognition.measure import equal_error_rate, impostor_cosines
 from recognition.students import STUDENTS, StudentNetwork, make_student, read_student
 from recognition.teachers import OnnxTeacher
 from recognition.views import MARGIN, Views
@@ -282,7 +282,7 @@ def test_who_trains_and_who_is_chosen_on(cache, tmp_path):
     with pytest.raises(DataError, match="never train"):
         training_views([f"lfw={write_lfw(tmp_path / 'lfw')}"], cache=cache)
     with pytest.raises(DataError, match="nobody is known by name in pictures"):
-        select_faces([f"pictures={ROOT / 'data' / 'sample' / 'faces-spring-2020'}"], cache)
+        known_faces([f"pictures={ROOT / 'data' / 'sample' / 'faces-spring-2020'}"], "select", cache)
 
 
 # ---------------------------------------------------------------------------------------------------- ONNX files
@@ -291,7 +291,7 @@ def test_who_trains_and_who_is_chosen_on(cache, tmp_path):
 @pytest.mark.parametrize(("name", "weights"), list(zip(STUDENTS, ("int8", "fp16"), strict=True)))
 def test_the_file_says_what_the_student_says(tmp_path, cache, name, weights):
     torch.manual_seed(1)
-    student, faces = make_student(name, 32), select_faces([SAMPLE], cache)
+    student, faces = make_student(name, 32), known_faces([SAMPLE], "select", cache)
     with torch.no_grad():  # statistics of real maps, as after training
         student.train()
         for _ in range(3):
@@ -315,6 +315,68 @@ def test_the_file_says_what_the_student_says(tmp_path, cache, name, weights):
     assert (stored["network"], stored["size"], stored["false_accepts"]) == (name, 32, 1e-3)
     count = sum(parameter.numel() for parameter in student.parameters())
     assert path.stat().st_size < count * (1 if weights == "int8" else 2) * 1.15
+
+
+class Given:
+    """Chips whose vectors are known, instead of those of a network."""
+
+    def __init__(self, vectors):
+        self.known = vectors
+
+    def vectors(self, network):
+        return self.known
+
+
+def some_people(seed: int, noise: np.ndarray, people: int = 300) -> Known:
+    """Three pictures of each, their vectors in 6 directions, in which pictures of one person differ by `noise`."""
+    random = np.random.default_rng(seed)
+    vectors = np.repeat(random.normal(size=(people, 6)), 3, axis=0) + noise * random.normal(size=(3 * people, 6))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return Known(
+        Given(vectors), [f"{row}.jpg" for row in range(3 * people)], [str(row // 3) for row in range(3 * people)]
+    )
+
+
+def test_scatter_within_people_by_a_slow_loop():
+    known = some_people(0, np.ones(6), people=5)
+    vectors = known.chips.known.copy()
+    vectors[4] = np.nan
+    identities = [*known.identities[:-3], "", "alone", ""]
+    sums, free = np.zeros((6, 6)), 0
+    for person in "0123":
+        own = [v.astype(float) for v, i in zip(vectors, identities, strict=True) if i == person and not np.isnan(v[0])]
+        mean = sum(own) / len(own)
+        sums += sum(np.outer(v - mean, v - mean) for v in own)
+        free += len(own) - 1
+    assert within_people(vectors, identities) == pytest.approx(sums / free)
+    with pytest.raises(DataError, match="nobody has two pictures"):
+        within_people(vectors[:2], ["a", "b"])
+
+
+def test_whitening_takes_less_notice_of_what_differs_within_people():
+    noise = np.array([2.0, 0.1, 0.1, 0.1, 0.1, 0.1])
+    layer = whitening(None, {"one": some_people(1, noise), "other": some_people(2, noise)})
+    assert torch.linalg.eigvalsh(layer.weight).min() > 0
+    assert layer.weight[0, 0] < 0.5 * layer.weight[1, 1]
+    fresh = some_people(3, noise)
+    plain = fresh.chips.known
+    with torch.inference_mode():
+        white = torch.nn.functional.normalize(layer(torch.from_numpy(plain))).numpy()
+    first, second = np.triu_indices(len(plain), 1)
+    same = np.array(fresh.identities)[first] == np.array(fresh.identities)[second]
+    errors = [equal_error_rate((v[first] * v[second]).sum(1), same) for v in (plain, white)]
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_a_whitened_file_says_what_the_two_say(tmp_path, cache):
+    torch.manual_seed(2)
+    student, faces = make_student("mobilenet_v3_small", 32), known_faces([SAMPLE], "train", cache)
+    layer = whitening(StudentNetwork(student), faces)
+    file = export_student(student, tmp_path / "w.onnx", known_faces([SAMPLE], "select", cache), "fp32", layer=layer)
+    vectors, chips = Recognizer(file)(some_chips(5)), some_chips(5)
+    assert vectors == pytest.approx(StudentNetwork(student, layer)(chips), abs=1e-4)
+    assert abs(vectors - StudentNetwork(student)(chips)).max() > 0.05
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-5)
 
 
 def test_a_checkpoint_of_another_trainer_is_one_line(tmp_path):
@@ -418,6 +480,11 @@ def test_from_pictures_to_a_file_and_its_tests(tmp_path, monkeypatch, capsys, ca
     assert written.startswith(f"wrote {file}, ")
     assert float(compared.split("at least ")[1].split()[0]) > 0.9
     assert f"{Recognizer(file).threshold:.4f}" in written
+    white = ("--select-set", SAMPLE, "--whiten-set", SAMPLE, "--weights", "fp32")
+    _, compared = run(capsys, "models", "export", 1, "--output", file, *white, *places)
+    assert float(compared.split("at least ")[1].split()[0]) > 0.999
+    stored = {one.key: json.loads(one.value) for one in onnx.load(file).metadata_props}
+    assert (stored["data"], stored["whitened"]) == (["sample"], ["sample"])
     (said,) = run(capsys, *test, "--student", file)
     assert said.startswith("match accuracy ")
 
