@@ -129,7 +129,8 @@ def sample_traits(dataset: FaceDataset) -> pd.DataFrame:
     made = pd.read_csv(dataset.root / "train.csv").set_index("id").reindex(numbers)
     words = {"bags": "bags at the eyes", "brows": "heavy brows", "dark_eyes": "shadows at the eyes"}
     words["on_head"] = "glasses on the head"
-    traits = kinds["extra"].str.get_dummies("+").astype(bool).rename(columns=words)
+    drawn = kinds["extra"].str.get_dummies("+").astype(bool)
+    traits = drawn.drop(columns="", errors="ignore").rename(columns=words)  # "" is of the faces with nothing extra
     rims = made[RIM].map(lambda value: rim_kind(uniform(value)))
     for kind in ("full rim", "browline", "half rim", "rimless"):
         traits[kind] = (rims == kind) & (kinds["kind"] != "none")

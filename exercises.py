@@ -14,25 +14,37 @@ import numpy as np
 def check(yours: Callable, cases: Sequence[tuple]) -> Callable:
     """`yours`, if it gives what the answer of its name gives on the arguments of each case, else the answer.
 
-    Prints which of the two the notebook goes on with, and the first case on which they differ.
+    Prints which of the two the notebook goes on with, and the first case on which they differ, or that raises an error.
     """
     answer = ANSWERS[yours.__name__]
-    said = [yours(*case) for case in cases]
+    said = [_called(yours, case) for case in cases]
     if all(value is None for value in said):
         print(f"{yours.__name__} is empty: the notebook goes on with the answer")
         return answer
     for case, value in zip(cases, said, strict=True):
         wanted = answer(*case)
-        if value is None or not _same(value, wanted):
-            print(f"{yours.__name__} of {_short(case)} is {_short(value)}, should be {_short(wanted)};", end=" ")
+        if not _same(value, wanted):
+            words = f"raises {type(value).__name__}: " if isinstance(value, Exception) else "is "
+            print(f"{yours.__name__} of {_short(case)} {words}{_short(value)}, should be {_short(wanted)};", end=" ")
             print("the notebook goes on with the answer")
             return answer
     print(f"{yours.__name__} is right in {len(cases)} cases of {len(cases)}")
     return yours
 
 
+def _called(yours: Callable, case: tuple) -> object:
+    """What a student's function gives, or the error that it raises."""
+    try:
+        return yours(*case)
+    except Exception as error:
+        return error
+
+
 def _same(one: object, other: object) -> bool:
-    one, other = (np.asarray(value, dtype=float) for value in (one, other))
+    try:
+        one, other = (np.asarray(value, dtype=float) for value in (one, other))
+    except (TypeError, ValueError, RuntimeError):  # words, an error, or nothing that is a number
+        return False
     return one.shape == other.shape and np.allclose(one, other, atol=1e-5)
 
 

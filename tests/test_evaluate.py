@@ -117,6 +117,7 @@ def test_rates_of_groups_and_traits_of_the_embedded_faces():
     traits = sample_traits(faces)
     kinds = pd.read_csv(SAMPLE / "kinds.csv", keep_default_na=False)[:200]
     assert list(traits["hat"]) == ["hat" in extra.split("+") for extra in kinds["extra"]]
+    assert all(traits.columns), "each trait has a name"
     assert list(traits["sunglasses"]) == list(kinds["kind"] == "sunglasses")
     assert evaluate.RIM == "v136", "the second of the numbers of glasses, which begin at v135: data/sample/README.md"
     rims = traits[["full rim", "browline", "half rim", "rimless"]].sum(axis=1)

@@ -94,6 +94,19 @@ def test_a_wrong_task_is_answered_and_the_case_named(capsys, wrong):
     assert said.count("\n") == 1
 
 
+def test_a_task_that_raises_is_answered_in_one_line(capsys):
+    assert check(of_name(lambda a, b: a.area / 0), CASES) is exercises.overlap
+    said = capsys.readouterr().out
+    assert " raises AttributeError: 'tuple' object has no attribute 'area', should be 1.0; " in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("wrong", ["half", ["a", 1], object()])
+def test_an_answer_that_is_no_number_is_wrong(capsys, wrong):
+    assert check(of_name(lambda a, b: wrong), CASES) is exercises.overlap
+    assert "should be 1.0; the notebook goes on with the answer" in capsys.readouterr().out
+
+
 def tasks(notebook) -> dict[str, int]:
     """The names of the functions that are to be written, with the number of their cell."""
     found = {}
