@@ -14,8 +14,6 @@ BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb))
 SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
 FOR_STUDENTS := \*\*Run on Kaggle|> \*\*Predict before you run|\*\*Your turn|<details>
-# Two files of tests at a time, each with one core.
-TWO_AT_A_TIME := --numprocesses 2 --dist loadfile
 EXECUTE := $(BIN)/jupyter nbconvert --to notebook --execute --log-level ERROR --KernelManager.transport_encryption=auto
 
 .PHONY: run solutions notebooks test lint format bench tables page audit newest clean
@@ -37,7 +35,7 @@ notebooks: .venv/run.stamp
 	$(BIN)/python tests/notebooks.py stamp $(NOTEBOOKS) $(SOLUTIONS)
 
 test: .venv/dev.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov $(TWO_AT_A_TIME) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
@@ -73,7 +71,7 @@ build/audit/bin/pip-audit:
 newest:
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -r requirements-dev.txt
-	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest $(TWO_AT_A_TIME) $(PYTEST_ARGS)
+	.venv-newest/bin/python -m pytest $(PYTEST_ARGS)
 
 # The environment is brought up to date where a requirement changed; a stamp is written only when it is whole.
 .venv/run.stamp: requirements.txt constraints.txt
