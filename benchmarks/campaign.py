@@ -373,7 +373,7 @@ def main() -> int:
                 rows = measure(options, home) if measure else measure_batch(part, options, home)
         for row in rows:
             row["date"] = datetime.date.today()
-        table = with_earlier(pd.DataFrame(rows), file, "part")
+        table = with_earlier(pd.DataFrame(rows), file, "part", PARTS)
         print(table.to_string(index=False), flush=True)
         lines = header(f"seed: {options.seed}; each part as it was last measured", note=options.note)
         write_table(table, file, lines)

@@ -92,7 +92,8 @@ def main() -> int:
         )
         row = {"module": name, "date": datetime.date.today(), "changes": changes, "tried": len(tried)}
         rows = pd.DataFrame([row | {"noticed": len(tried) - len(unnoticed)}])
-        write_table(with_earlier(rows, file, "module"), file, header(note=options.note))
+        table = with_earlier(rows, file, "module").sort_values("module", ignore_index=True)
+        write_table(table, file, header(note=options.note))
     return 0
 
 

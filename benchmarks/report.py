@@ -57,13 +57,15 @@ def header(*lines: str, note: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def with_earlier(rows: pd.DataFrame, path: Path, key: str) -> pd.DataFrame:
-    """The rows, and those of the table at `path`, if there is one, whose `key` none of them has; in the order of that
-    table, new ones at the end."""
+def with_earlier(rows: pd.DataFrame, path: Path, key: str, order: Sequence[str] = ()) -> pd.DataFrame:
+    """The rows, and those of the table at `path`, if there is one, whose `key` none of them has.
+
+    order: of the values of `key`; those that are not in it follow in the order of that table, new ones at the end.
+    """
     if not path.is_file():
         return rows
     earlier = pd.read_csv(path, comment="#")
-    order = list(dict.fromkeys([*earlier[key], *rows[key]]))
+    order = list(dict.fromkeys([*order, *earlier[key], *rows[key]]))
     table = pd.concat([earlier[~earlier[key].isin(rows[key])], rows])
     return table.sort_values(key, key=lambda keys: keys.map(order.index), kind="stable", ignore_index=True)
 

@@ -5,6 +5,7 @@ import copy
 import importlib.util
 import shutil
 import sys
+import types
 from functools import partial
 
 import numpy as np
@@ -383,6 +384,24 @@ def test_rows_that_are_not_measured_again_stay_in_a_table(tmp_path):
         pd.DataFrame({"part": ["c", "b", "b"], "count": [1, 2, 3], "new": [4, 5, 6]}), file, "part"
     )
     assert now.fillna(0).to_numpy().tolist() == [["b", 2, 5], ["b", 3, 6], ["a", 7, 0], ["c", 1, 4]]
+
+
+def test_the_mutations_of_other_modules_stay_in_the_table(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cosmic_ray", types.ModuleType("cosmic_ray"))
+    monkeypatch.setattr(mutation, "mutate", lambda *_: (10, [None] * 9 + ["a change"]))
+    monkeypatch.setattr(mutation, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["mutation.py", "losses"])
+    earlier = "module,date,changes,tried,noticed\nlosses,then,9,9,8\ncalibrate,then,7,7,7\n"
+    for before, others in ((earlier, [["calibrate", 7, 7, 7]]), (None, [])):
+        file = tmp_path / "mutation.csv"
+        file.unlink(missing_ok=True)
+        if before:
+            file.write_text(before)
+        assert mutation.main() == 0
+        table = pd.read_csv(file, comment="#")
+        rows = table[["module", "changes", "tried", "noticed"]].to_numpy().tolist()
+        assert rows == [*others, ["losses", 10, 10, 9]]
+        assert list(table["date"] == "then") == [True] * len(others) + [False]
 
 
 def test_a_module_without_tests_is_not_mutated(monkeypatch, capsys):

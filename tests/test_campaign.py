@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
@@ -307,6 +308,23 @@ def test_what_a_killed_training_had_begun_is_taken_away(meglass, tmp_path):
     faces = {"meglass": CachedFaces(MeGlass(meglass), load_detector("center"), tmp_path / "cache")}
     Trainer(faces, faces, tmp_path / "out", 1, batch=16, workers=0).fit(lambda history: None)
     assert not [file for file in left if file.exists()]
+
+
+# ---------------------------------------------------------------------------------------------------- the table
+
+
+def test_other_parts_stay_in_the_table(tmp_path, monkeypatch):
+    earlier = "part,count\nload,1\nray,2\nlocal,3\n"
+    (tmp_path / "campaign.csv").write_text(earlier)
+    monkeypatch.setattr(campaign, "RESULTS", tmp_path)
+    monkeypatch.setattr(campaign, "measure_batch", lambda part, *_: [{"part": part, "count": n} for n in (7, 8)])
+    monkeypatch.setattr("sys.argv", ["campaign.py", "ray"])
+    assert campaign.main() == 0
+    table = pd.read_csv(tmp_path / "campaign.csv", comment="#")
+    assert table[["part", "count"]].to_numpy().tolist() == [["local", 3], ["ray", 7], ["ray", 8], ["load", 1]]
+    (tmp_path / "campaign.csv").unlink()
+    assert campaign.main() == 0
+    assert pd.read_csv(tmp_path / "campaign.csv", comment="#")["part"].tolist() == ["ray", "ray"]
 
 
 def test_an_unknown_part_is_refused(monkeypatch, capsys):
